@@ -1,0 +1,1 @@
+//! Classify: which tier a request needs, when nothing else says so.

@@ -1,0 +1,22 @@
+//! Pointsman: AI request routing inside Envoy.
+//!
+//! One `.wasm`, two roles, chosen by the plugin's `root_id`: `router` (downstream, once per request) and
+//! `provider` (upstream, once per attempt). Everything but [`host`] is pure: bytes and values in, values out.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod chat;
+pub mod classify;
+pub mod policy;
+pub mod provider;
+pub mod router;
+pub mod telemetry;

@@ -1,0 +1,229 @@
+//! The policy: the one document that an operator edits to change routing.
+//!
+//! Pure. A [`Policy`] only exists validated: every name in it that refers to another was found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A tier's name, one of the policy's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TierName(pub Arc<str>);
+
+impl std::fmt::Display for TierName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A validated policy document.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Where requests go that nothing else decided.
+    pub default_tier: TierName,
+    pub admit: Admit,
+    /// Where the caller's name is read; `None`: every caller is `anonymous`.
+    pub caller: Option<CallerSource>,
+    /// What a named caller may use. A caller without an entry falls under `*`, and without that is not limited.
+    pub callers: BTreeMap<String, CallerLimits>,
+    /// In the document's order (a `Struct` has none: by name).
+    pub tiers: Vec<Tier>,
+    pub providers: BTreeMap<Arc<str>, Arc<Provider>>,
+    /// The registry, and every model that a tier's target names without an entry in the registry.
+    pub models: BTreeMap<Arc<str>, Model>,
+    /// Another name for a tier or a model of the registry.
+    pub aliases: BTreeMap<String, AliasTarget>,
+    pub route_models: RouteModels,
+    pub timeouts: Timeouts,
+    /// First match wins.
+    pub rules: Vec<Rule>,
+    pub llm: Option<LlmClassifier>,
+    pub cache: Cache,
+    pub limits: Limits,
+    /// `log_reason:` put the classifier's reason, which may quote the prompt, into the access log. Default false.
+    pub log_reason: bool,
+    /// A hash of everything here that can change a classifier's decision: tiers' names and descriptions,
+    /// `default_tier`, `llm`, `callers`. Not of targets or providers.
+    pub fingerprint: u64,
+}
+
+/// `admit:` which requests are ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admit {
+    /// `POST` on one of these exact paths is routed. Default: `[/v1/chat/completions]`.
+    pub paths: Vec<String>,
+    /// `GET` on this path lists models. Default: `/v1/models`.
+    pub models_path: String,
+    /// Bytes of request body; a larger one is answered 413. Default: 4 MiB. At most 32 MiB.
+    pub max_body: usize,
+}
+
+/// `caller:` a source that Envoy's authentication overwrites.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallerSource {
+    /// `{header: name}`. Lower case; never under `x-pointsman-` or `x-envoy-`.
+    Header(String),
+    /// `{metadata: [namespace, key, …]}`: dynamic metadata, such as `jwt_authn`'s payload.
+    Metadata(Vec<String>),
+}
+
+/// `callers.<name>:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerLimits {
+    /// Required, not empty. The first is this caller's default if the policy's default is not among them.
+    pub tiers: Vec<TierName>,
+    /// Models that it may pin. Absent: those that are targets of its tiers.
+    pub models: Option<Vec<Arc<str>>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Tier {
+    pub name: TierName,
+    /// For the LLM classifier, and for people.
+    pub description: String,
+    /// In order of preference; 1 to 8.
+    pub targets: Vec<Target>,
+    /// Overrides the policy's.
+    pub timeouts: Option<Timeouts>,
+}
+
+/// A model at a provider.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub provider: Arc<Provider>,
+    /// The model's name in the policy, shown to the client.
+    pub model: Arc<str>,
+    /// The model's name at this provider (a deployment, say). Often the same.
+    pub sent_as: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    pub name: Arc<str>,
+    /// Envoy's cluster.
+    pub cluster: Arc<str>,
+    pub api: Api,
+    /// The `:authority` sent. Default: the cluster's name.
+    pub host: String,
+    /// Path and query sent; `{model}` stands for the model's name at the provider. Default: `/v1/chat/completions`.
+    pub path: String,
+    /// Set on every request to this provider. Lower-case names.
+    pub set_headers: Vec<(String, String)>,
+    /// Client headers that may pass, beside the base allowlist. Lower-case names.
+    pub pass_headers: Vec<String>,
+}
+
+/// `api:` the wire format that a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Api {
+    /// OpenAI's chat completions, and what is compatible with them.
+    #[serde(rename = "openai")]
+    OpenAi,
+}
+
+/// `models.<name>:` a model of the registry.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub name: Arc<str>,
+    /// Where it is served. Without `targets:` in the document: every provider that a tier pairs with this name.
+    pub targets: Vec<Target>,
+    /// Models to try when this one's own targets failed, in order.
+    pub fallback: Vec<Arc<str>>,
+    /// Tokens.
+    pub context: Option<u32>,
+    pub input: Vec<String>,
+    pub tools: Option<bool>,
+    pub json_schema: Option<bool>,
+    /// US dollars per million tokens.
+    pub price: Option<Price>,
+}
+
+/// US dollars per million tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Price {
+    pub input: f64,
+    pub output: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AliasTarget {
+    Tier(TierName),
+    Model(Arc<str>),
+}
+
+/// `route_models:` names that are not pinned but routed, as `auto` always is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RouteModels {
+    /// Exact names, or a prefix followed by `*`. A tier, model or alias of the same name wins.
+    pub names: Vec<String>,
+    /// Route every name that is not known, instead of answering 404.
+    pub unknown: bool,
+}
+
+/// `timeouts:` per attempt, until the first event of a stream, or until a one-shot answer is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Default 15 s.
+    pub first_event: Duration,
+    /// Default 120 s.
+    pub one_shot: Duration,
+}
+
+/// `classify[].rules[]`: every condition given must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub when: When,
+    pub tier: TierName,
+}
+
+/// At least one is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct When {
+    /// `{name, value}`; without `value` the header only has to be there. Lower-case name.
+    pub header: Option<(String, Option<String>)>,
+    /// The exact request path, query left out; one of `admit.paths`.
+    pub path: Option<String>,
+    pub caller: Option<String>,
+    pub model_prefix: Option<String>,
+}
+
+/// `classify[].llm:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LlmClassifier {
+    /// Never a provider's cluster: a callout into the filter's own VM kills it.
+    pub cluster: String,
+    pub model: String,
+    /// Default 800 ms.
+    pub timeout: Duration,
+    /// Default: the cluster's name.
+    pub host: String,
+    /// Default `/v1/chat/completions`.
+    pub path: String,
+    /// Characters of the system prompt shown. Default 500, at most 20,000.
+    pub max_system_chars: usize,
+    /// Characters of the latest user message shown. Default 500, at most 20,000.
+    pub max_user_chars: usize,
+    /// Default 120.
+    pub max_tokens: u32,
+    /// Callouts at a time and worker; beyond it the default tier. Default 256.
+    pub max_in_flight: usize,
+}
+
+/// `cache:` decisions of the classifier, per worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Default 1 MiB; 0 turns it off. At most 64 MiB.
+    pub max_bytes: usize,
+    /// Default 10 minutes.
+    pub ttl: Duration,
+    /// One caller's decisions serve another's same question. Default false.
+    pub share_between_callers: bool,
+}
+
+/// `limits:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a one-shot answer held until whole; beyond it the answer is released unjudged. Default 4 MiB, at most 32 MiB.
+    pub hold_answer: usize,
+}

@@ -1,0 +1,1 @@
+//! The provider role: upstream, once per attempt.

@@ -1,0 +1,1 @@
+//! What the client, the log and the metrics are told.
