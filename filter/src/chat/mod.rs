@@ -1,1 +1,9 @@
 //! OpenAI chat completions: what is read is typed, what is not read is kept as it came.
+//!
+//! Pure. A message made here never holds text of a body: at most a key's name, cleaned and cut.
+
+pub mod error;
+mod fault;
+mod message;
+pub mod models;
+pub mod request;

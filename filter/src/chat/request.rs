@@ -1,0 +1,256 @@
+//! Request: what routing needs to know of a chat completion request, read in one pass over its body.
+//!
+//! Nothing of the body is kept but the model's name and text up to the cut; all else is skipped without being
+//! stored, however deep it nests. An error names the path of the mistake and never quotes the body.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+pub use super::fault::BadRequest;
+use super::fault::{Place, Watch, clean, no_string, not_json};
+use super::message::{Collector, Messages};
+
+/// Characters of a model's name.
+const MAX_MODEL: usize = 256;
+/// Bytes of the longest JSON string of that many characters: each an escaped surrogate pair, and the quotes.
+const MAX_MODEL_RAW: usize = MAX_MODEL * 12 + 2;
+/// Top-level keys. OpenAI documents about forty; the bound keeps the search for duplicates short.
+const MAX_KEYS: usize = 256;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatRequest {
+    pub model: String,
+    /// Byte range in the body of the model's whole JSON value, quotes included.
+    pub model_span: Range<usize>,
+    pub stream: bool,
+    pub conversation: Conversation,
+}
+
+/// What a classifier may see of the messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversation {
+    /// System and developer messages, joined by newlines, cut.
+    pub system: String,
+    /// The latest user message, cut; parts that are not text are named by kind, like `[image_url]`.
+    pub user: String,
+    pub messages: usize,
+    /// Up to and including the latest user message; 0 without one. It stays the same through a tool loop.
+    pub messages_to_user: usize,
+    pub ends_in_tool_result: bool,
+}
+
+/// Characters kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    pub system: usize,
+    pub user: usize,
+}
+
+/// Reads a request's body; memory beyond the body is bounded by `cut`.
+pub fn parse(body: &[u8], cut: Cut) -> Result<ChatRequest, BadRequest> {
+    let text = std::str::from_utf8(body).map_err(|e| BadRequest {
+        code: "invalid_json",
+        message: format!(
+            "the body is not UTF-8 from byte {} on; send JSON in UTF-8",
+            e.valid_up_to()
+        ),
+        param: None,
+    })?;
+    let watch = Watch::new();
+    let mut json = serde_json::Deserializer::from_str(text);
+    watch.expect(Place::Body, "must be a JSON object");
+    let top = json
+        .deserialize_any(Top { watch: &watch, cut })
+        .map_err(|e| watch.explain(&e))?;
+    json.end().map_err(|e| not_json(&e))?;
+
+    let raw = top.model.ok_or_else(|| {
+        Place::Model.fault(
+            "missing_model",
+            "is missing; name a model, a tier, or \"auto\"",
+        )
+    })?;
+    let model = read_model(raw.get())?;
+    let model_span = span_of(raw.get(), text)
+        .ok_or_else(|| Place::Model.fault("invalid_json", "could not be located"))?;
+    let conversation = top.conversation.ok_or_else(|| {
+        Place::Messages.fault(
+            "missing_messages",
+            "is missing; send an array of at least one message",
+        )
+    })?;
+    if conversation.messages == 0 {
+        return Err(Place::Messages.fault("empty_messages", "is empty; send at least one message"));
+    }
+    Ok(ChatRequest {
+        model,
+        model_span,
+        stream: top.stream,
+        conversation,
+    })
+}
+
+fn read_model(raw: &str) -> Result<String, BadRequest> {
+    let too_long = || Place::Model.fault("invalid_type", "must be at most 256 characters");
+    if !raw.starts_with('"') {
+        return Err(Place::Model.fault("invalid_type", "must be a string"));
+    }
+    if raw.len() > MAX_MODEL_RAW {
+        return Err(too_long());
+    }
+    // Skipping a string does not check its \u escapes for lone surrogates; reading it does.
+    let model: String = serde_json::from_str(raw).map_err(|_| {
+        Place::Model.fault(
+            "invalid_json",
+            "is not a valid JSON string; check its escapes",
+        )
+    })?;
+    if model.is_empty() {
+        return Err(Place::Model.fault(
+            "missing_model",
+            "is empty; name a model, a tier, or \"auto\"",
+        ));
+    }
+    if model.chars().nth(MAX_MODEL).is_some() {
+        return Err(too_long());
+    }
+    Ok(model)
+}
+
+/// Where `part`, a slice of `whole`, lies in it.
+fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (whole.get(start..end) == Some(part)).then_some(start..end)
+}
+
+/// The top level, before what it lacks is known.
+#[derive(Default)]
+struct Found<'de> {
+    model: Option<&'de RawValue>,
+    stream: bool,
+    conversation: Option<Conversation>,
+}
+
+struct Top<'w> {
+    watch: &'w Watch,
+    cut: Cut,
+}
+
+struct Key;
+
+struct Stream;
+
+// === impl Top ===
+
+impl<'de> Visitor<'de> for Top<'_> {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    no_string!();
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let watch = self.watch;
+        let mut found = Found::default();
+        let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(16);
+        while let Some(key) = map.next_key_seed(Key)? {
+            if seen.contains(&key) {
+                return Err(watch.raise(duplicate(&key)));
+            }
+            if seen.len() == MAX_KEYS {
+                let words = "has more than 256 keys at the top level; send fewer";
+                return Err(watch.raise(Place::Body.fault("too_many_keys", words)));
+            }
+            match key.as_ref() {
+                "model" => found.model = Some(map.next_value()?),
+                "stream" => {
+                    watch.expect(Place::Stream, "must be true, false or null");
+                    found.stream = map.next_value_seed(Stream)?;
+                }
+                "messages" => {
+                    let mut collector = Collector::new(watch, self.cut);
+                    map.next_value_seed(Messages(&mut collector))?;
+                    found.conversation = Some(collector.finish());
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            seen.push(key);
+        }
+        Ok(found)
+    }
+}
+
+fn duplicate(key: &str) -> BadRequest {
+    let key = clean(key);
+    BadRequest {
+        code: "duplicate_key",
+        message: format!("the key `{key}` occurs twice at the top level; send it once"),
+        param: Some(key),
+    }
+}
+
+// === impl Key ===
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
+// === impl Stream ===
+
+impl<'de> DeserializeSeed<'de> for Stream {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<bool, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Stream {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a boolean or null")
+    }
+
+    no_string!();
+
+    fn visit_bool<E>(self, stream: bool) -> Result<bool, E> {
+        Ok(stream)
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests;
