@@ -1,1 +1,3 @@
 //! The router role: downstream, once per request.
+
+pub mod cache;
