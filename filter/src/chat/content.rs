@@ -1,0 +1,337 @@
+//! Content: the text of one message, a string or an array of parts.
+//!
+//! Text is collected only up to the cut, always whole characters; what is not text is named by its kind.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::fault::{Place, Watch, no_string};
+
+/// Bytes of a part's kind that is shown; a longer one is `other`.
+const MAX_KIND: usize = 32;
+
+/// Text that stops growing at a number of characters.
+#[derive(Default)]
+pub(super) struct CutText {
+    text: String,
+    /// Characters that still fit.
+    left: usize,
+}
+
+/// A length of a [`CutText`] to go back to.
+#[derive(Clone, Copy)]
+struct Mark {
+    len: usize,
+    left: usize,
+}
+
+/// Reads a message's content into a text.
+pub(super) struct Content<'c> {
+    watch: &'c Watch,
+    text: &'c mut CutText,
+    message: usize,
+}
+
+struct Part<'c> {
+    watch: &'c Watch,
+    text: &'c mut CutText,
+    /// Of the message, and of the part in it.
+    place: (usize, usize),
+}
+
+struct PartText<'c>(&'c mut CutText);
+
+/// A string that is only recognised, never kept.
+pub(super) struct Word<F>(pub(super) F);
+
+enum Kind {
+    Text,
+    /// Cleaned.
+    Named(String),
+}
+
+/// A key of a part that is read.
+enum Field {
+    Type,
+    Text,
+    Other,
+}
+
+// === impl CutText ===
+
+impl CutText {
+    /// Takes `limit` characters.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            text: String::new(),
+            left: limit,
+        }
+    }
+
+    /// Empties it, and keeps its memory.
+    pub(super) fn restart(&mut self, limit: usize) {
+        self.text.clear();
+        self.left = limit;
+    }
+
+    /// Appends what fits.
+    pub(super) fn push(&mut self, text: &str) {
+        for c in text.chars() {
+            let Some(left) = self.left.checked_sub(1) else {
+                return;
+            };
+            self.left = left;
+            self.text.push(c);
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.text
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            len: self.text.len(),
+            left: self.left,
+        }
+    }
+
+    /// Takes back what a part pushed, and sets the part apart from the one before it.
+    fn restart_part(&mut self, before: Mark) {
+        self.text.truncate(before.len);
+        self.left = before.left;
+        if before.len > 0 {
+            self.push("\n");
+        }
+    }
+}
+
+// === impl Content ===
+
+impl<'c> Content<'c> {
+    pub(super) fn new(watch: &'c Watch, text: &'c mut CutText, message: usize) -> Self {
+        Self {
+            watch,
+            text,
+            message,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Content<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        self.watch.expect(
+            Place::Content(self.message),
+            "must be a string, null, or an array of parts",
+        );
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Content<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, null or an array")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.text.push(text);
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Content {
+            watch,
+            text,
+            message,
+        } = self;
+        let mut index = 0usize;
+        loop {
+            let part = Part {
+                watch,
+                text: &mut *text,
+                place: (message, index),
+            };
+            if seq.next_element_seed(part)?.is_none() {
+                return Ok(());
+            }
+            index = index.saturating_add(1);
+        }
+    }
+}
+
+// === impl Part ===
+
+impl<'de> DeserializeSeed<'de> for Part<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        let (message, part) = self.place;
+        self.watch
+            .expect(Place::Part(message, part), "must be an object with a type");
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    no_string!();
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Part { watch, text, place } = self;
+        let (message, part) = place;
+        let before = text.mark();
+        let mut kind = None;
+        let mut has_text = false;
+        while let Some(field) = map.next_key_seed(Word(Field::of))? {
+            match field {
+                Field::Type => {
+                    let place = Place::PartType(message, part);
+                    watch.expect(place, "must be a string");
+                    kind = Some(map.next_value_seed(Word(Kind::of))?);
+                }
+                Field::Text => {
+                    text.restart_part(before);
+                    has_text = map.next_value_seed(PartText(text))?;
+                }
+                Field::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        match kind {
+            Some(Kind::Text) if has_text => Ok(()),
+            Some(Kind::Text) => {
+                let place = Place::PartText(message, part);
+                let fault = place.fault("invalid_type", "must be a string in a part of type text");
+                Err(watch.raise(fault))
+            }
+            Some(Kind::Named(name)) => {
+                text.restart_part(before);
+                text.push(&name);
+                Ok(())
+            }
+            None => {
+                let place = Place::PartType(message, part);
+                let words = "is missing; set it to text, image_url or another kind of part";
+                Err(watch.raise(place.fault("invalid_type", words)))
+            }
+        }
+    }
+}
+
+impl Field {
+    fn of(key: &str) -> Self {
+        match key {
+            "type" => Field::Type,
+            "text" => Field::Text,
+            _ => Field::Other,
+        }
+    }
+}
+
+impl Kind {
+    fn of(name: &str) -> Self {
+        let clean = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        match name {
+            "text" => Kind::Text,
+            _ if (1..=MAX_KIND).contains(&name.len()) && name.bytes().all(clean) => {
+                Kind::Named(format!("[{name}]"))
+            }
+            _ => Kind::Named("[other]".to_owned()),
+        }
+    }
+}
+
+// === impl PartText ===
+
+/// Whether it is a string: a part of another type may hold anything under `text`, and the type may come later.
+impl<'de> DeserializeSeed<'de> for PartText<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<bool, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PartText<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+        self.0.push(text);
+        Ok(true)
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(false)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(false)
+    }
+}
+
+// === impl Word ===
+
+impl<'de, T, F: Fn(&str) -> T> DeserializeSeed<'de> for Word<F> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<T, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl<T, F: Fn(&str) -> T> Visitor<'_> for Word<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(self.0(text))
+    }
+}
