@@ -1,1 +1,3 @@
 //! The provider role: upstream, once per attempt.
+
+pub mod sse;
