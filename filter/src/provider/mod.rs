@@ -1,3 +1,4 @@
 //! The provider role: upstream, once per attempt.
 
+pub mod judge;
 pub mod sse;
