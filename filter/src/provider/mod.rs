@@ -1,4 +1,6 @@
 //! The provider role: upstream, once per attempt.
 
+pub mod headers;
 pub mod judge;
+pub mod openai;
 pub mod sse;
