@@ -1,5 +1,6 @@
 //! The provider role: upstream, once per attempt.
 
+pub mod error;
 pub mod headers;
 pub mod judge;
 pub mod openai;

@@ -1,0 +1,212 @@
+//! What the client sees when every attempt failed: the last provider's error, in OpenAI's form.
+//!
+//! Pure. A body never gets out where it can quote the gateway's key (401, 403), and where it does get out it is an
+//! OpenAI error object of bounded size.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Bytes of a provider's own error object that may pass as it is.
+pub const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// Characters of a provider's message that are quoted in an object of ours.
+pub const MAX_QUOTED: usize = 500;
+
+/// Whether the next target is tried after this status.
+///
+/// 401, 403 and 404 are the gateway's fault, not the client's: our key, our model's name. Any other 4xx would be the
+/// same at every provider.
+pub fn moves_on(status: u16) -> bool {
+    matches!(status, 401 | 403 | 404 | 408 | 429 | 500..=599)
+}
+
+/// The status and the JSON body for the client, from the last provider's status and body.
+///
+/// A provider's OpenAI error object passes byte for byte; of another JSON error the message is quoted; anything else
+/// is replaced. A provider's 401, 403 and 404 become 502 without the body: an SDK would blame the caller's key. So
+/// does what is no error status at all, such as a 200 whose body was refused.
+pub fn final_error(status: u16, body: &[u8], provider: &str, model: &str) -> (u16, Vec<u8>) {
+    let (message, kind, code) = match status {
+        401 | 403 => (
+            format!(
+                "provider {provider:?} refused the gateway's credential ({status}) for model {model:?}: the operator \
+                 of this gateway must check that provider's key and what it may use"
+            ),
+            "server_error",
+            "provider_auth_failed",
+        ),
+        404 => (
+            format!(
+                "provider {provider:?} does not know model {model:?} (404): the operator of this gateway must check \
+                 the model's name and the path in that provider's policy"
+            ),
+            "server_error",
+            "provider_model_not_found",
+        ),
+        400..=599 => {
+            let error = std::str::from_utf8(body).ok().and_then(ProviderError::read);
+            if error.as_ref().is_some_and(|error| error.is_openai) && body.len() <= MAX_ERROR_BODY {
+                return (status, body.to_vec());
+            }
+            let (kind, code, advice) = kind_of(status);
+            let message = match error
+                .map(|error| quote(&error.message))
+                .filter(|message| !message.is_empty())
+            {
+                Some(message) => format!(
+                    "provider {provider:?} answered {status} for model {model:?}: {message}"
+                ),
+                None => {
+                    format!("provider {provider:?} answered {status} for model {model:?}: {advice}")
+                }
+            };
+            return (status, error_body(&message, kind, code));
+        }
+        _ => (
+            format!(
+                "provider {provider:?} answered {status} for model {model:?} without a usable answer: send the \
+                 request again, or name another tier or model"
+            ),
+            "server_error",
+            "provider_bad_answer",
+        ),
+    };
+    (502, error_body(&message, kind, code))
+}
+
+/// OpenAI's `type`, a stable `code`, and what to do, for a status that stays.
+fn kind_of(status: u16) -> (&'static str, &'static str, &'static str) {
+    const AGAIN: &str = "send the request again later, or name another tier or model";
+    const REQUEST: &str = "change the request, or name another tier or model";
+    match status {
+        408 => ("server_error", "provider_timeout", AGAIN),
+        413 => (
+            "invalid_request_error",
+            "provider_request_too_large",
+            "make the request smaller",
+        ),
+        429 => ("rate_limit_error", "provider_rate_limited", AGAIN),
+        500..=599 => ("server_error", "provider_failed", AGAIN),
+        _ => ("invalid_request_error", "provider_refused_request", REQUEST),
+    }
+}
+
+// === reading ===
+
+/// What a provider's JSON says went wrong.
+struct ProviderError<'a> {
+    /// The body is `{"error": {"message": "…", …}, …}`.
+    is_openai: bool,
+    message: Cow<'a, str>,
+}
+
+/// Values stay raw, so that one of an unexpected type does not hide the others.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    /// vLLM of old, Mistral, Bedrock.
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    /// FastAPI, and all that is built on it.
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ErrorObject<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+}
+
+impl<'a> ProviderError<'a> {
+    fn read(body: &'a str) -> Option<Self> {
+        let body: Body<'a> = object(body)?;
+        let nested = body
+            .error
+            .and_then(|error| object::<ErrorObject<'a>>(error.get()));
+        if let Some(message) = nested.and_then(|error| string(error.message)) {
+            return Some(Self {
+                is_openai: true,
+                message,
+            });
+        }
+        let message = string(body.message)
+            .or_else(|| string(body.detail))
+            .or_else(|| string(body.error))?;
+        Some(Self {
+            is_openai: false,
+            message,
+        })
+    }
+}
+
+/// Reads an object. serde would take an array for a struct as well, field by field.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    if !json.trim_ascii_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(json).ok()
+}
+
+fn string(json: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<String>(json?.get())
+        .ok()
+        .map(Cow::Owned)
+}
+
+/// A provider's words, fit for a message: runs of white space and control characters are one space, cut at
+/// [`MAX_QUOTED`] characters.
+fn quote(message: &str) -> String {
+    let words = message
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty());
+    let mut quoted = String::new();
+    let mut room = MAX_QUOTED;
+    for word in words {
+        if !quoted.is_empty() {
+            quoted.push(' ');
+            room = room.saturating_sub(1);
+        }
+        quoted.extend(word.chars().take(room));
+        room = room.saturating_sub(word.chars().count());
+        if room == 0 {
+            break;
+        }
+    }
+    quoted.truncate(quoted.trim_end().len());
+    quoted
+}
+
+// === writing ===
+
+#[derive(Serialize)]
+struct Reply<'a> {
+    error: ReplyError<'a>,
+}
+
+#[derive(Serialize)]
+struct ReplyError<'a> {
+    message: &'a str,
+    r#type: &'a str,
+    param: Option<&'a str>,
+    code: &'a str,
+}
+
+fn error_body(message: &str, kind: &str, code: &str) -> Vec<u8> {
+    let reply = Reply {
+        error: ReplyError {
+            message,
+            r#type: kind,
+            param: None,
+            code,
+        },
+    };
+    // Strings alone do not fail to serialise.
+    serde_json::to_vec(&reply).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
