@@ -2,9 +2,13 @@
 //!
 //! Pure. A [`Policy`] only exists validated: every name in it that refers to another was found.
 
+mod nearest;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use nearest::{nearest, nearest_n};
 
 /// A tier's name, one of the policy's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
