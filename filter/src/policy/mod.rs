@@ -2,13 +2,34 @@
 //!
 //! Pure. A [`Policy`] only exists validated: every name in it that refers to another was found.
 
+mod access;
+mod catalog;
+mod classify;
+mod error;
+mod fingerprint;
+mod names;
 mod nearest;
+mod parse;
+mod proto;
+mod providers;
+mod reader;
+mod settings;
+mod text;
+mod units;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use nearest::{nearest, nearest_n};
+
+/// The `model` that asks for a decision; no tier, model or alias has this name.
+pub const AUTO: &str = "auto";
 
 /// A tier's name, one of the policy's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,8 +68,22 @@ pub struct Policy {
     /// `log_reason:` put the classifier's reason, which may quote the prompt, into the access log. Default false.
     pub log_reason: bool,
     /// A hash of everything here that can change a classifier's decision: tiers' names and descriptions,
-    /// `default_tier`, `llm`, `callers`. Not of targets or providers.
+    /// `default_tier`, `llm` (but its timeout and its load), `callers`. Not of targets or providers.
+    /// FNV-1a over 64 bits, the same in every worker and on every platform.
     pub fingerprint: u64,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    pub fn tier(&self, name: &str) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| &*tier.name.0 == name)
+    }
+
+    /// What `caller` may use: its own entry, else that of `*`; `None`: everything.
+    pub fn limits_of(&self, caller: &str) -> Option<&CallerLimits> {
+        self.callers.get(caller).or_else(|| self.callers.get("*"))
+    }
 }
 
 /// `admit:` which requests are ours.

@@ -1,0 +1,142 @@
+//! `providers:` who serves models, each in a cluster of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::{Errors, clean};
+use super::names::repair;
+use super::reader::At;
+use super::text::{
+    CLUSTER, Headers, PROVIDER, header_value, host, is_host, path_template, provider_header,
+};
+use super::{Api, Provider};
+
+pub(super) type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
+
+const APIS: &[(&str, Api)] = &[("openai", Api::OpenAi)];
+
+const MAX_PROVIDERS: usize = 256;
+const MAX_HEADERS: usize = 64;
+
+const FIELDS: &[&str] = &[
+    "cluster",
+    "api",
+    "host",
+    "path",
+    "set_headers",
+    "pass_headers",
+];
+
+pub(super) fn providers(at: &At<'_>, errors: &mut Errors) -> Providers {
+    let mut providers = Providers::new();
+    let mut clusters: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
+    for (name, at) in at.entries(1..=MAX_PROVIDERS, errors).unwrap_or_default() {
+        PROVIDER.check(&at.path, name, errors);
+        let Some(provider) = provider(name, &at, errors) else {
+            continue;
+        };
+        if let Some(other) = clusters.insert(provider.cluster.clone(), provider.name.clone()) {
+            errors.push(
+                &format!("{}.cluster", at.path),
+                format!(
+                    "\"{}\" is provider \"{}\"'s cluster too; providers are told apart by their clusters, so give each its own",
+                    clean(&provider.cluster),
+                    clean(&other)
+                ),
+            );
+        }
+        providers.insert(provider.name.clone(), Arc::new(provider));
+    }
+    providers
+}
+
+fn provider(name: &str, at: &At<'_>, errors: &mut Errors) -> Option<Provider> {
+    let fields = at.fields(FIELDS, errors)?;
+    let cluster = fields
+        .required("cluster", errors)
+        .and_then(|at| at.text(&CLUSTER, errors));
+    let api = fields
+        .required("api", errors)
+        .and_then(|at| api(&at, errors));
+    let host = match (fields.get("host"), cluster) {
+        (Some(at), _) => host(&at, errors),
+        (None, Some(cluster)) if !is_host(cluster) => {
+            errors.push(
+                &fields.path_of("host"),
+                "required, for the cluster's name is not a host",
+            );
+            None
+        }
+        (None, cluster) => cluster.map(str::to_owned),
+    };
+    let path = match fields.get("path") {
+        Some(at) => path_template(&at, errors),
+        None => Some("/v1/chat/completions".to_owned()),
+    };
+    let set_headers = fields
+        .get("set_headers")
+        .map(|at| set_headers(&at, errors))
+        .unwrap_or_default();
+    let pass_headers = fields
+        .get("pass_headers")
+        .map(|at| pass_headers(&at, &set_headers, errors))
+        .unwrap_or_default();
+    Some(Provider {
+        name: Arc::from(name),
+        cluster: Arc::from(cluster?),
+        api: api?,
+        host: host?,
+        path: path?,
+        set_headers,
+        pass_headers,
+    })
+}
+
+fn api(at: &At<'_>, errors: &mut Errors) -> Option<Api> {
+    let name = at.string(errors)?;
+    let found = APIS.iter().find(|(known, _)| *known == name);
+    if found.is_none() {
+        let repair = repair(name, APIS.iter().map(|(known, _)| *known));
+        errors.push(&at.path, format!("no api \"{}\"{repair}", clean(name)));
+    }
+    found.map(|(_, api)| *api)
+}
+
+fn set_headers(at: &At<'_>, errors: &mut Errors) -> Vec<(String, String)> {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for (name, at) in at.entries(0..=MAX_HEADERS, errors).unwrap_or_default() {
+        let name = provider_header(&at.path, name, Headers::Set, errors);
+        let value = header_value(&at, errors);
+        let (Some(name), Some(value)) = (name, value) else {
+            continue;
+        };
+        if headers.iter().any(|(set, _)| *set == name) {
+            errors.push(&at.path, format!("\"{}\" is given twice", clean(&name)));
+        }
+        headers.push((name, value));
+    }
+    headers
+}
+
+fn pass_headers(at: &At<'_>, set: &[(String, String)], errors: &mut Errors) -> Vec<String> {
+    let mut headers: Vec<String> = Vec::new();
+    for at in at.items(0..=MAX_HEADERS, errors).unwrap_or_default() {
+        let name = at
+            .string(errors)
+            .and_then(|name| provider_header(&at.path, name, Headers::Pass, errors));
+        let Some(name) = name else { continue };
+        if headers.contains(&name) {
+            errors.push(&at.path, format!("\"{}\" is given twice", clean(&name)));
+        } else if set.iter().any(|(set, _)| *set == name) {
+            errors.push(
+                &at.path,
+                format!(
+                    "\"{}\" is in set_headers too; a header is set or passed, not both",
+                    clean(&name)
+                ),
+            );
+        }
+        headers.push(name);
+    }
+    headers
+}

@@ -1,0 +1,143 @@
+//! The sections of a policy that stand alone: admit, caller, timeouts, cache, limits.
+
+use std::time::Duration;
+
+use super::error::{Errors, clean};
+use super::reader::At;
+use super::text::{CALLER, caller_header, exact_path};
+use super::{Admit, Cache, CallerSource, Limits, Timeouts};
+
+const MIB: usize = 1 << 20;
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// A timeout: 10 ms to an hour.
+pub(super) fn timeout(at: &At<'_>, errors: &mut Errors) -> Option<Duration> {
+    at.duration(MAX_TIMEOUT, errors)
+}
+
+pub(super) fn admit(at: Option<At<'_>>, errors: &mut Errors) -> Admit {
+    let mut admit = Admit {
+        paths: vec!["/v1/chat/completions".to_owned()],
+        models_path: "/v1/models".to_owned(),
+        max_body: 4 * MIB,
+    };
+    let Some(fields) = at.and_then(|at| at.fields(&["paths", "models_path", "max_body"], errors))
+    else {
+        return admit;
+    };
+    if let Some(path) = fields
+        .get("models_path")
+        .and_then(|at| exact_path(&at, errors))
+    {
+        admit.models_path = path;
+    }
+    if let Some(items) = fields.get("paths").and_then(|at| at.items(1..=64, errors)) {
+        admit.paths.clear();
+        for item in items {
+            let Some(path) = exact_path(&item, errors) else {
+                continue;
+            };
+            if path == admit.models_path {
+                errors.push(
+                    &item.path,
+                    "is models_path too; a path routes or lists models, not both",
+                );
+            } else if admit.paths.contains(&path) {
+                errors.push(&item.path, format!("\"{}\" is given twice", clean(&path)));
+            } else {
+                admit.paths.push(path);
+            }
+        }
+    } else if admit.paths.contains(&admit.models_path) {
+        errors.push(
+            &fields.path_of("models_path"),
+            "is the default of paths too; a path routes or lists models, not both",
+        );
+    }
+    if let Some(size) = fields
+        .get("max_body")
+        .and_then(|at| at.size(1..=32 << 20, errors))
+    {
+        admit.max_body = size;
+    }
+    admit
+}
+
+pub(super) fn caller(at: &At<'_>, errors: &mut Errors) -> Option<CallerSource> {
+    let fields = at.fields(&["header", "metadata"], errors)?;
+    match (fields.get("header"), fields.get("metadata")) {
+        (Some(header), None) => caller_header(&header, errors).map(CallerSource::Header),
+        (None, Some(metadata)) => {
+            let items = metadata.items(1..=16, errors)?;
+            if items.len() < 2 {
+                errors.push(&metadata.path, "must be a namespace and at least one key");
+            }
+            let key = |item: &At<'_>| item.text(&CALLER, errors).map(str::to_owned);
+            Some(CallerSource::Metadata(
+                items.iter().filter_map(key).collect(),
+            ))
+        }
+        _ => {
+            errors.push(
+                &at.path,
+                "must have exactly one of \"header\" and \"metadata\"",
+            );
+            None
+        }
+    }
+}
+
+/// `defaults` hold for what is not given.
+pub(super) fn timeouts(at: &At<'_>, defaults: Timeouts, errors: &mut Errors) -> Timeouts {
+    let Some(fields) = at.fields(&["first_event", "one_shot"], errors) else {
+        return defaults;
+    };
+    let mut read = |name, default| {
+        fields
+            .get(name)
+            .and_then(|at| timeout(&at, errors))
+            .unwrap_or(default)
+    };
+    Timeouts {
+        first_event: read("first_event", defaults.first_event),
+        one_shot: read("one_shot", defaults.one_shot),
+    }
+}
+
+pub(super) fn cache(at: Option<At<'_>>, errors: &mut Errors) -> Cache {
+    let mut cache = Cache {
+        max_bytes: MIB,
+        ttl: Duration::from_secs(600),
+        share_between_callers: false,
+    };
+    let Some(fields) =
+        at.and_then(|at| at.fields(&["max_bytes", "ttl", "share_between_callers"], errors))
+    else {
+        return cache;
+    };
+    if let Some(size) = fields
+        .get("max_bytes")
+        .and_then(|at| at.size(0..=64 << 20, errors))
+    {
+        cache.max_bytes = size;
+    }
+    if let Some(ttl) = fields
+        .get("ttl")
+        .and_then(|at| at.duration(MAX_TTL, errors))
+    {
+        cache.ttl = ttl;
+    }
+    cache.share_between_callers = fields.flag("share_between_callers", errors);
+    cache
+}
+
+pub(super) fn limits(at: Option<At<'_>>, errors: &mut Errors) -> Limits {
+    let hold_answer = at
+        .and_then(|at| at.fields(&["hold_answer"], errors))
+        .and_then(|fields| fields.get("hold_answer"))
+        .and_then(|at| at.size(0..=32 << 20, errors));
+    Limits {
+        hold_answer: hold_answer.unwrap_or(4 * MIB),
+    }
+}

@@ -1,0 +1,318 @@
+//! What the parts of a policy come to mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn defaults() {
+    let policy = policy(&base());
+    assert_eq!(
+        policy.admit,
+        Admit {
+            paths: vec!["/v1/chat/completions".into()],
+            models_path: "/v1/models".into(),
+            max_body: 4 << 20
+        }
+    );
+    assert_eq!(
+        policy.timeouts,
+        Timeouts {
+            first_event: Duration::from_secs(15),
+            one_shot: Duration::from_secs(120)
+        }
+    );
+    assert_eq!(
+        policy.cache,
+        Cache {
+            max_bytes: 1 << 20,
+            ttl: Duration::from_secs(600),
+            share_between_callers: false
+        }
+    );
+    assert_eq!(
+        policy.limits,
+        Limits {
+            hold_answer: 4 << 20
+        }
+    );
+    assert_eq!(policy.route_models, RouteModels::default());
+    assert_eq!(
+        (
+            policy.caller.is_none(),
+            policy.llm.is_none(),
+            policy.log_reason
+        ),
+        (true, true, false)
+    );
+    let openai = &policy.providers["openai"];
+    assert_eq!(
+        (openai.host.as_str(), openai.path.as_str()),
+        ("openai", "/v1/chat/completions")
+    );
+    assert_eq!(policy.tiers[0].timeouts, None);
+}
+
+#[test]
+fn every_field_is_read() {
+    let policy = policy(&full());
+    assert_eq!(
+        policy.admit,
+        Admit {
+            paths: vec!["/v1/chat/completions".into(), "/chat".into()],
+            models_path: "/models".into(),
+            max_body: 512 << 10
+        }
+    );
+    assert_eq!(
+        policy.caller,
+        Some(CallerSource::Metadata(vec![
+            "envoy.filters.http.jwt_authn".into(),
+            "payload".into(),
+            "sub".into()
+        ]))
+    );
+    let quality = TierName(Arc::from("quality"));
+    let fast = TierName(Arc::from("fast"));
+    assert_eq!(
+        policy.callers["batch"],
+        CallerLimits {
+            tiers: vec![fast.clone()],
+            models: Some(vec![Arc::from("gpt-5-nano")])
+        }
+    );
+    assert_eq!(
+        policy.callers["*"],
+        CallerLimits {
+            tiers: vec![quality.clone(), fast.clone()],
+            models: None
+        }
+    );
+    // What a tier does not override is the policy's.
+    assert_eq!(
+        policy.timeouts,
+        Timeouts {
+            first_event: Duration::from_millis(1500),
+            one_shot: Duration::from_secs(600)
+        }
+    );
+    assert_eq!(
+        policy.tiers[0].timeouts,
+        Some(Timeouts {
+            first_event: Duration::from_secs(10),
+            one_shot: Duration::from_secs(600)
+        })
+    );
+    let azure = &policy.providers["azure"];
+    assert_eq!(
+        (&*azure.cluster, azure.host.as_str()),
+        ("azure-cluster", "x.openai.azure.com:443")
+    );
+    assert_eq!(
+        azure.path,
+        "/openai/deployments/{model}/chat/completions?api-version=1"
+    );
+    let mut set = azure.set_headers.clone();
+    set.sort();
+    assert_eq!(
+        set,
+        [
+            ("user-agent".into(), "pointsman".into()),
+            ("x-a".into(), "b c".into())
+        ]
+    );
+    assert_eq!(azure.pass_headers, ["x-b", "openai-beta"]);
+    let model = &policy.models["gpt-5-nano"];
+    assert_eq!(
+        (model.context, model.tools, model.json_schema),
+        (Some(400_000), Some(true), Some(false))
+    );
+    assert_eq!(
+        (model.input.clone(), model.price),
+        (
+            vec!["text".into(), "image".into()],
+            Some(Price {
+                input: 0.05,
+                output: 0.4
+            })
+        )
+    );
+    assert_eq!(model.fallback, [Arc::from("gpt-5.2")]);
+    assert_eq!(
+        policy.aliases["gpt-4o-mini"],
+        AliasTarget::Model(Arc::from("gpt-5-nano"))
+    );
+    assert_eq!(policy.aliases["best"], AliasTarget::Tier(quality.clone()));
+    assert_eq!(
+        policy.route_models,
+        RouteModels {
+            names: vec!["gpt-4*".into(), "o1".into()],
+            unknown: true
+        }
+    );
+    let all = When {
+        header: Some(("x-team".into(), Some("research".into()))),
+        path: Some("/chat".into()),
+        caller: Some("batch".into()),
+        model_prefix: Some("claude-".into()),
+    };
+    let flag = When {
+        header: Some(("x-flag".into(), None)),
+        ..When::default()
+    };
+    assert_eq!(
+        policy.rules,
+        [
+            Rule {
+                when: all,
+                tier: quality
+            },
+            Rule {
+                when: flag,
+                tier: fast
+            }
+        ]
+    );
+    assert_eq!(
+        policy.llm,
+        Some(LlmClassifier {
+            cluster: "classifier".into(),
+            model: "mercury-2".into(),
+            timeout: Duration::from_millis(700),
+            host: "h".into(),
+            path: "/p?q".into(),
+            max_system_chars: 1,
+            max_user_chars: 20_000,
+            max_tokens: 3,
+            max_in_flight: 4,
+        })
+    );
+    assert_eq!(
+        policy.cache,
+        Cache {
+            max_bytes: 0,
+            ttl: Duration::from_secs(3600),
+            share_between_callers: true
+        }
+    );
+    assert_eq!(
+        (policy.limits.hold_answer, policy.log_reason),
+        (2 << 20, true)
+    );
+}
+
+fn shown(targets: &[Target]) -> Vec<String> {
+    targets
+        .iter()
+        .map(|target| {
+            format!(
+                "{}:{}>{}",
+                target.provider.name, target.model, target.sent_as
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_target_is_sent_as_the_registry_says() {
+    let policy = policy(&full());
+    let fast = policy.tier("fast").unwrap();
+    assert_eq!(
+        shown(&fast.targets),
+        [
+            "openai:gpt-5-nano>gpt-5-nano",
+            "azure:gpt-5-nano>my-deployment"
+        ]
+    );
+    assert_eq!(
+        shown(&policy.models["gpt-5-nano"].targets),
+        [
+            "openai:gpt-5-nano>gpt-5-nano",
+            "azure:gpt-5-nano>my-deployment"
+        ]
+    );
+}
+
+#[test]
+fn a_model_without_targets_is_served_where_tiers_say() {
+    let again = json!({"description": "d", "targets": [{"provider": "openai", "model": "gpt-5.2"}, {"provider": "anthropic", "model": "gpt-5.2"}]});
+    for models in [json!({}), json!({"gpt-5.2": {"context": 1}})] {
+        let policy = policy(&edited(
+            base(),
+            &[with("/tiers/zz", again.clone()), with("/models", models)],
+        ));
+        assert_eq!(
+            shown(&policy.models["gpt-5.2"].targets),
+            ["openai:gpt-5.2>gpt-5.2", "anthropic:gpt-5.2>gpt-5.2"]
+        );
+        assert_eq!(policy.models.len(), 3);
+    }
+}
+
+#[test]
+fn limits_of_a_caller() {
+    let policy = policy(&full());
+    assert_eq!(policy.limits_of("batch"), policy.callers.get("batch"));
+    assert_eq!(policy.limits_of("anyone"), policy.callers.get("*"));
+    assert_eq!(super::policy(&base()).limits_of("anyone"), None);
+}
+
+/// The design's document, but for `local`, which is not there yet.
+#[test]
+fn the_designs_sketch() {
+    let text = r#"{
+        "version": 1,
+        "default_tier": "fast",
+        "tiers": {
+            "fast": {
+                "description": "simple Q&A, classification, summarization, extraction, short tasks",
+                "targets": [{"provider": "openai", "model": "gpt-5-nano"}, {"provider": "anthropic", "model": "claude-haiku-4-5"}]
+            },
+            "reasoning": {"description": "…", "targets": [{"provider": "openai", "model": "gpt-5.2"}]}
+        },
+        "providers": {"openai": {"cluster": "openai", "api": "openai"}, "anthropic": {"cluster": "anthropic", "api": "openai"}},
+        "models": {"gpt-5-nano": {"context": 400000, "input": ["text", "image"], "tools": true, "json_schema": true, "price": {"input": 0.05, "output": 0.40}}},
+        "classify": [{"rules": []}, {"llm": {"cluster": "classifier", "model": "mercury-2", "timeout": "800ms"}}]
+    }"#;
+    let policy = Policy::from_bytes(text.as_bytes()).unwrap();
+    assert_eq!(
+        policy
+            .tiers
+            .iter()
+            .map(|tier| &*tier.name.0)
+            .collect::<Vec<_>>(),
+        ["fast", "reasoning"]
+    );
+    assert_eq!(policy.models.len(), 3);
+}
+
+#[test]
+fn the_fingerprint_is_of_what_decides() {
+    let of = |edits: &[Edit<'_>]| policy(&edited(full(), edits)).fingerprint;
+    let same = of(&[]);
+    for edit in [
+        with(
+            "/tiers/fast/targets",
+            json!([{"provider": "openai", "model": "other"}]),
+        ),
+        with("/providers/openai/host", json!("elsewhere")),
+        with("/classify/1/llm/timeout", json!("2s")),
+        with("/log_reason", json!(false)),
+    ] {
+        assert_eq!(of(std::slice::from_ref(&edit)), same, "{edit:?}");
+    }
+    for edit in [
+        with("/tiers/fast/description", json!("simple")),
+        with("/default_tier", json!("quality")),
+        with("/classify/1/llm/model", json!("mercury-3")),
+        with("/classify/1/llm/max_user_chars", json!(400)),
+        with("/callers/batch/tiers", json!(["quality"])),
+        without("/callers/batch/models"),
+        with("/callers/batch/models", json!([])),
+    ] {
+        assert_ne!(of(std::slice::from_ref(&edit)), same, "{edit:?}");
+    }
+    // Pinned: workers and builds that share a policy must agree.
+    assert_eq!(policy(&base()).fingerprint, 13_269_425_466_764_435_158);
+}
