@@ -1,1 +1,6 @@
 //! Real Envoys, real providers.
+
+pub mod client;
+pub mod load;
+pub mod upstream;
+pub mod wire;
