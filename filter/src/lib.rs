@@ -16,7 +16,15 @@
 
 pub mod chat;
 pub mod classify;
+#[cfg(target_family = "wasm")]
+mod host;
+pub mod http;
 pub mod policy;
 pub mod provider;
 pub mod router;
 pub mod telemetry;
+
+#[cfg(target_family = "wasm")]
+proxy_wasm::main! {{
+    host::start();
+}}

@@ -1,12 +1,14 @@
 //! What the client sees when every attempt failed: the last provider's error, in OpenAI's form.
 //!
-//! Pure. A body never gets out where it can quote the gateway's key (401, 403), and where it does get out it is an
+//! Pure. A body never gets out where it can quote the gateway's key (401 to 403), and where it does get out it is an
 //! OpenAI error object of bounded size.
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
 
 /// Bytes of a provider's own error object that may pass as it is.
 pub const MAX_ERROR_BODY: usize = 64 * 1024;
@@ -16,33 +18,42 @@ pub const MAX_QUOTED: usize = 500;
 
 /// Whether the next target is tried after this status.
 ///
-/// 401, 403 and 404 are the gateway's fault, not the client's: our key, our model's name. Any other 4xx would be the
-/// same at every provider.
+/// 401 to 404 are the gateway's fault, not the client's: our key, our account, our model's name. Any other 4xx would
+/// be the same at every provider.
 pub fn moves_on(status: u16) -> bool {
-    matches!(status, 401 | 403 | 404 | 408 | 429 | 500..=599)
+    matches!(status, 401..=404 | 408 | 429 | 500..=599)
+}
+
+/// What the operator must do about a status that is the gateway's fault.
+pub fn repair(status: u16) -> &'static str {
+    match status {
+        402 => "check the provider account's credit",
+        404 => "check the model's name and the provider's path in the policy",
+        _ => "check the provider's key (its SDS secret) and what that key may use",
+    }
 }
 
 /// The status and the JSON body for the client, from the last provider's status and body.
 ///
 /// A provider's OpenAI error object passes byte for byte; of another JSON error the message is quoted; anything else
-/// is replaced. A provider's 401, 403 and 404 become 502 without the body: an SDK would blame the caller's key. So
+/// is replaced. A provider's 401 to 404 become 502 without the body: an SDK would blame the caller's key. So
 /// does what is no error status at all, such as a 200 whose body was refused.
 pub fn final_error(status: u16, body: &[u8], provider: &str, model: &str) -> (u16, Vec<u8>) {
     let (message, kind, code) = match status {
-        401 | 403 => (
+        401..=403 => (
             format!(
-                "provider {provider:?} refused the gateway's credential ({status}) for model {model:?}: the operator \
-                 of this gateway must check that provider's key and what it may use"
+                "provider {provider:?} refused the gateway's credential ({status}) for model {model:?}; operator: {}",
+                repair(status)
             ),
-            "server_error",
+            SERVER,
             "provider_auth_failed",
         ),
         404 => (
             format!(
-                "provider {provider:?} does not know model {model:?} (404): the operator of this gateway must check \
-                 the model's name and the path in that provider's policy"
+                "provider {provider:?} does not know model {model:?} (404); operator: {}",
+                repair(status)
             ),
-            "server_error",
+            SERVER,
             "provider_model_not_found",
         ),
         400..=599 => {
@@ -62,18 +73,18 @@ pub fn final_error(status: u16, body: &[u8], provider: &str, model: &str) -> (u1
                     format!("provider {provider:?} answered {status} for model {model:?}: {advice}")
                 }
             };
-            return (status, error_body(&message, kind, code));
+            return (status, error_body(kind, code, &message, None));
         }
         _ => (
             format!(
                 "provider {provider:?} answered {status} for model {model:?} without a usable answer: send the \
                  request again, or name another tier or model"
             ),
-            "server_error",
+            SERVER,
             "provider_bad_answer",
         ),
     };
-    (502, error_body(&message, kind, code))
+    (502, error_body(kind, code, &message, None))
 }
 
 /// OpenAI's `type`, a stable `code`, and what to do, for a status that stays.
@@ -81,15 +92,15 @@ fn kind_of(status: u16) -> (&'static str, &'static str, &'static str) {
     const AGAIN: &str = "send the request again later, or name another tier or model";
     const REQUEST: &str = "change the request, or name another tier or model";
     match status {
-        408 => ("server_error", "provider_timeout", AGAIN),
+        408 => (SERVER, "provider_timeout", AGAIN),
         413 => (
-            "invalid_request_error",
+            INVALID_REQUEST,
             "provider_request_too_large",
             "make the request smaller",
         ),
-        429 => ("rate_limit_error", "provider_rate_limited", AGAIN),
-        500..=599 => ("server_error", "provider_failed", AGAIN),
-        _ => ("invalid_request_error", "provider_refused_request", REQUEST),
+        429 => (RATE_LIMIT, "provider_rate_limited", AGAIN),
+        500..=599 => (SERVER, "provider_failed", AGAIN),
+        _ => (INVALID_REQUEST, "provider_refused_request", REQUEST),
     }
 }
 
@@ -178,34 +189,6 @@ fn quote(message: &str) -> String {
     }
     quoted.truncate(quoted.trim_end().len());
     quoted
-}
-
-// === writing ===
-
-#[derive(Serialize)]
-struct Reply<'a> {
-    error: ReplyError<'a>,
-}
-
-#[derive(Serialize)]
-struct ReplyError<'a> {
-    message: &'a str,
-    r#type: &'a str,
-    param: Option<&'a str>,
-    code: &'a str,
-}
-
-fn error_body(message: &str, kind: &str, code: &str) -> Vec<u8> {
-    let reply = Reply {
-        error: ReplyError {
-            message,
-            r#type: kind,
-            param: None,
-            code,
-        },
-    };
-    // Strings alone do not fail to serialise.
-    serde_json::to_vec(&reply).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Pure. An attempt's headers are given absolutely and whole, from an allowlist: Envoy keeps what an earlier attempt
 //! wrote, and a provider must see neither another provider's headers nor what is the client's.
 
+use std::borrow::Cow;
+
 /// What an attempt's headers are made of, beside the current map.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptHeaders<'a> {
@@ -10,17 +12,11 @@ pub struct AttemptHeaders<'a> {
     pub host: &'a str,
     /// Path and query, `{model}` already replaced.
     pub path: &'a str,
-    /// Bytes of the body that this attempt sends.
-    pub content_length: usize,
     pub stream: bool,
-    /// As the client sent it. `None`: what fits `stream`.
-    pub accept: Option<&'a [u8]>,
     /// As the client sent it. `None`: no `user-agent`.
-    pub user_agent: Option<&'a [u8]>,
-    /// Client headers that this provider's policy lets pass (`pass_headers`), with the client's values.
-    pub passed: &'a [(String, Vec<u8>)],
-    /// Headers that this provider's policy sets (`set_headers`). They win over `passed`, and over `user-agent`.
-    pub set: &'a [(String, String)],
+    pub user_agent: Option<&'a str>,
+    /// What policy sets, and what of the client's it lets pass, to this provider. Wins over `user_agent`.
+    pub added: &'a [(Cow<'a, str>, Cow<'a, str>)],
 }
 
 /// Taken from the current map: the trace goes on at the provider.
@@ -79,10 +75,10 @@ pub const RESPONSE_HEADERS_REMOVED: &[&str] = &[
     "x-pointsman-no-host",
 ];
 
-/// The complete header map of an attempt.
+/// The complete header map of an attempt, but for `content-length`, which the body decides.
 ///
 /// `current` is what Envoy has now: the client's headers, or those of the attempt before. Only `:scheme` and trace
-/// context are taken from it. Values are bytes; a name or a value that HTTP does not allow is left out.
+/// context are taken from it. A name or a value that HTTP does not allow is left out.
 pub fn request_headers(
     current: &[(String, Vec<u8>)],
     attempt: &AttemptHeaders<'_>,
@@ -92,19 +88,13 @@ pub fn request_headers(
     } else {
         b"application/json"
     };
-    let accept = attempt
-        .accept
-        .filter(|value| is_value(value))
-        .unwrap_or(accept);
     let scheme = current.iter().find(|(name, _)| name == ":scheme");
-    let length = attempt.content_length.to_string();
-    let owned: [(&str, &[u8]); 8] = [
+    let owned: [(&str, &[u8]); 7] = [
         (":method", b"POST"),
         (":scheme", scheme.map_or(b"https", |(_, value)| value)),
         (":authority", attempt.host.as_bytes()),
         (":path", attempt.path.as_bytes()),
         ("content-type", b"application/json"),
-        ("content-length", length.as_bytes()),
         ("accept", accept),
         // The filter reads the answer.
         ("accept-encoding", b"identity"),
@@ -114,29 +104,17 @@ pub fn request_headers(
         .map(|(name, value)| (name.to_owned(), value.to_vec()))
         .collect();
 
+    let added = attempt
+        .added
+        .iter()
+        .map(|(name, value)| (&**name, &**value));
     let user_agent = attempt
         .user_agent
-        .map(|value| ("user-agent", value))
-        .into_iter();
-    let passed = attempt
-        .passed
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_slice()));
-    let is_set = |name: &str| {
-        attempt
-            .set
-            .iter()
-            .any(|(set, _)| set.eq_ignore_ascii_case(name))
-    };
-    let from_client = user_agent.chain(passed).filter(|(name, _)| !is_set(name));
-    let set = attempt
-        .set
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    for (name, value) in from_client.chain(set) {
-        let name = name.to_ascii_lowercase();
-        if may_be_added(&name) && is_value(value) {
-            headers.push((name, value.to_vec()));
+        .filter(|_| !attempt.added.iter().any(|(name, _)| name == "user-agent"))
+        .map(|value| ("user-agent", value));
+    for (name, value) in user_agent.into_iter().chain(added) {
+        if may_be_added(name) && is_value(value.as_bytes()) {
+            headers.push((name.to_owned(), value.as_bytes().to_vec()));
         }
     }
 
@@ -157,12 +135,12 @@ fn may_be_added(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// A header's name as RFC 9110 has it; pseudo-headers are none.
+/// A header's name as RFC 9110 has it, in lower case; pseudo-headers are none.
 fn is_token(name: &str) -> bool {
     !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+        })
 }
 
 /// A header's value as RFC 9110 has it: any bytes but control characters other than tab.

@@ -4,4 +4,5 @@ pub mod error;
 pub mod headers;
 pub mod judge;
 pub mod openai;
+pub mod role;
 pub mod sse;

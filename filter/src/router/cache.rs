@@ -34,8 +34,8 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cached {
     pub tier: TierName,
-    pub reason: Option<String>,
-    pub complexity: Option<String>,
+    /// Cleaned, fit for a header.
+    pub reason: String,
 }
 
 #[derive(Debug)]
@@ -135,14 +135,12 @@ impl DecisionCache {
 
 /// Capacities, for they are what is allocated.
 fn cost(key: &Key, cached: &Cached) -> usize {
-    let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
     [
         key.caller.capacity(),
         key.offered.capacity(),
         key.question.capacity(),
         cached.tier.0.len(),
-        text(&cached.reason),
-        text(&cached.complexity),
+        cached.reason.capacity(),
     ]
     .into_iter()
     .fold(ENTRY_OVERHEAD, usize::saturating_add)
@@ -172,8 +170,7 @@ mod tests {
     fn cached(tier: &str) -> Cached {
         Cached {
             tier: TierName(tier.into()),
-            reason: Some("short".to_owned()),
-            complexity: None,
+            reason: "short".to_owned(),
         }
     }
 
@@ -300,7 +297,7 @@ mod tests {
         assert_eq!(cache.len(), 1);
         // Nor does the old answer stay for a question whose new one is too large.
         let large = Cached {
-            reason: Some("x".repeat(2000)),
+            reason: "x".repeat(2000),
             ..cached("slow")
         };
         cache.put(key("1"), large, at(0));
@@ -335,7 +332,7 @@ mod tests {
                         prop_assert_eq!(before, after);
                     }
                     _ => {
-                        let value = Cached { reason: Some("y".repeat(size)), ..cached("fast") };
+                        let value = Cached { reason: "y".repeat(size), ..cached("fast") };
                         cache.put(question, value, at(now));
                     }
                 }

@@ -1,3 +1,8 @@
-//! The router role: downstream, once per request.
+//! The router role: downstream, once per request. Admit, decide, plan, hand over.
 
+pub mod admit;
 pub mod cache;
+pub mod classifying;
+pub mod decide;
+pub mod plan;
+pub mod role;

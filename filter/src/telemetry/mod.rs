@@ -2,3 +2,5 @@
 
 pub mod headers;
 pub mod metrics;
+pub mod report;
+pub mod state;

@@ -40,8 +40,9 @@ fn the_gateways_faults_are_502_without_the_body() {
     let body =
         r#"{"error":{"message":"Incorrect API key provided: sk-secret","code":"invalid_api_key"}}"#;
     for (status, code, says) in [
-        (401, "provider_auth_failed", "that provider's key"),
-        (403, "provider_auth_failed", "that provider's key"),
+        (401, "provider_auth_failed", "the provider's key"),
+        (402, "provider_auth_failed", "the provider account's credit"),
+        (403, "provider_auth_failed", "the provider's key"),
         (404, "provider_model_not_found", "the model's name"),
     ] {
         let (status, reply) = error(status, body.as_bytes());
@@ -191,7 +192,7 @@ fn quoting() {
 #[test]
 fn statuses_that_move_on() {
     let moving: Vec<u16> = (0..1000).filter(|&status| moves_on(status)).collect();
-    let expected: Vec<u16> = [401, 403, 404, 408, 429]
+    let expected: Vec<u16> = [401, 402, 403, 404, 408, 429]
         .into_iter()
         .chain(500..=599)
         .collect();

@@ -1,0 +1,562 @@
+//! The edge: the only file that knows proxy-wasm.
+//!
+//! Callbacks become events, actions become host calls. Values are read as bytes; a host call is made only in a phase
+//! in which Envoy answers it, since the SDK panics on any status that it does not expect. Calls of this file's own
+//! never panic and what fails is logged without the value.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action as Flow, BufferType, ContextType, LogLevel, MapType, MetricType};
+
+use crate::chat::error::{ErrorReply, SERVER};
+use crate::http::{Action, Callout, CalloutEnd, Count, Headers, Reply};
+use crate::policy::{CallerSource, Policy};
+use crate::provider::role::{self as provider, HandedOver, ProviderAttempt, Warned};
+use crate::router::classifying::Worker;
+use crate::router::role::{self as router, Router};
+use crate::telemetry::metrics::metric_name;
+use crate::telemetry::report::Attempts;
+use crate::telemetry::state;
+
+/// On a request while the filter itself answers it: `local_reply_config` passes such a body untouched.
+const REPLY_MARK: &str = "x-pointsman-reply";
+
+/// How long the first body byte may take before the header-stop flag is thought missing.
+const FLAG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Requests that are watched for a missing flag at a time.
+const MAX_WATCHED: usize = 256;
+
+/// Metrics that a worker defines at most: label values come from the policy, but policies change.
+const MAX_METRICS: usize = 4096;
+
+/// A body larger than this is never asked for in one piece.
+const MAX_BUFFER: usize = 64 * 1024 * 1024;
+
+thread_local! {
+    /// A VM serves one worker: this is the worker's.
+    static WORKER: RefCell<Worker> = RefCell::new(Worker::default());
+    static WARNED: RefCell<Warned> = RefCell::new(Warned::default());
+    static METRICS: RefCell<HashMap<String, u32>> = RefCell::new(HashMap::new());
+}
+
+/// Called once per VM.
+pub fn start() {
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+}
+
+#[derive(Default)]
+enum Role {
+    /// No configuration was accepted yet.
+    #[default]
+    None,
+    Router(Arc<Policy>),
+    Provider,
+}
+
+/// One plugin configuration.
+#[derive(Default)]
+struct Root {
+    role: Role,
+    watch: Rc<Watch>,
+}
+
+/// Finds out that `allow_on_headers_stop_iteration` is missing: a request that is held at its headers then never
+/// gets a body.
+#[derive(Default)]
+struct Watch {
+    /// A held request got its body: the flag is there.
+    is_proved: Cell<bool>,
+    held: RefCell<Vec<(u32, Duration)>>,
+}
+
+impl Watch {
+    fn hold(&self, context: u32) {
+        let mut held = self.held.borrow_mut();
+        if !self.is_proved.get() && held.len() < MAX_WATCHED {
+            held.push((context, now()));
+        }
+    }
+
+    fn body_came(&self) {
+        if !self.is_proved.replace(true) {
+            self.held.borrow_mut().clear();
+        }
+    }
+
+    fn forget(&self, context: u32) {
+        if !self.is_proved.get() {
+            self.held.borrow_mut().retain(|(id, _)| *id != context);
+        }
+    }
+
+    fn overdue(&self) -> Vec<u32> {
+        let now = now();
+        let is_overdue = |since: &Duration| now.saturating_sub(*since) >= FLAG_PATIENCE;
+        let mut held = self.held.borrow_mut();
+        let overdue = held
+            .iter()
+            .filter(|(_, s)| is_overdue(s))
+            .map(|(id, _)| *id)
+            .collect();
+        held.retain(|(_, since)| !is_overdue(since));
+        overdue
+    }
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let role = property(&["plugin_root_id"]).unwrap_or_default();
+        let result = match role.as_slice() {
+            b"router" => configure(size).map(Role::Router),
+            b"provider" => Ok(Role::Provider),
+            _ => Err("root_id must be router or provider".to_owned()),
+        };
+        match result {
+            Ok(role) => {
+                self.role = role;
+                let _ = hostcalls::set_tick_period(Duration::from_secs(1));
+                true
+            }
+            Err(why) => {
+                log::error!(
+                    "pointsman: configuration refused, the one before keeps serving: {why}"
+                );
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if self.watch.is_proved.get() {
+            let _ = hostcalls::set_tick_period(Duration::ZERO);
+            return;
+        }
+        let message = "no byte of a request body reached the filter within 5 s: set allow_on_headers_stop_iteration: true in this plugin's PluginConfig (EnvoyFilter or EnvoyPatchPolicy on Kubernetes; Envoy 1.35 or newer)";
+        for context in self.watch.overdue() {
+            if hostcalls::set_effective_context(context).is_ok() {
+                log::error!("pointsman: {message}");
+                send(&gateway_error(message));
+            }
+        }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        let watch = Rc::clone(&self.watch);
+        Some(match &self.role {
+            Role::Router(policy) => Box::new(RouterStream {
+                id,
+                watch,
+                machine: Router::new(Arc::clone(policy)),
+            }),
+            Role::Provider => Box::new(ProviderStream {
+                id,
+                watch,
+                machine: ProviderAttempt::default(),
+            }),
+            Role::None => Box::new(Unconfigured),
+        })
+    }
+}
+
+fn configure(size: usize) -> Result<Arc<Policy>, String> {
+    let bytes = buffer(BufferType::PluginConfiguration, 0, size);
+    Policy::from_bytes(&bytes)
+        .map(Arc::new)
+        .map_err(|errors| errors.to_string())
+}
+
+/// Answers for a plugin that has no configuration; Envoy does not get here.
+struct Unconfigured;
+
+impl Context for Unconfigured {}
+
+impl HttpContext for Unconfigured {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Flow {
+        send(&gateway_error("the filter has no policy; see Envoy's log"));
+        Flow::Pause
+    }
+}
+
+// === router role ===
+
+struct RouterStream {
+    id: u32,
+    watch: Rc<Watch>,
+    machine: Router,
+}
+
+impl RouterStream {
+    fn on(&mut self, event: router::Event<'_>) -> Flow {
+        let actions = with(&WORKER, |worker| self.machine.on(event, worker, now()));
+        let (flow, callout) = carry_out(actions.unwrap_or_default());
+        let Some(callout) = callout else {
+            return flow;
+        };
+        if dispatch(&callout) {
+            return Flow::Pause;
+        }
+        self.on(router::Event::Callout(CalloutEnd::NotSent))
+    }
+
+    fn whole_body(&mut self, size: usize) -> Flow {
+        let body = buffer(BufferType::HttpRequestBody, 0, size);
+        self.on(router::Event::RequestBody(&body))
+    }
+}
+
+impl Context for RouterStream {
+    fn on_http_call_response(&mut self, _: u32, num_headers: usize, body_size: usize, _: usize) {
+        let flow = if num_headers == 0 {
+            self.on(router::Event::Callout(CalloutEnd::Reset))
+        } else {
+            let headers = headers(MapType::HttpCallResponseHeaders);
+            let body = buffer(BufferType::HttpCallResponseBody, 0, body_size);
+            self.on(router::Event::Callout(CalloutEnd::Answered {
+                status: headers.status(),
+                body: &body,
+            }))
+        };
+        if flow == Flow::Continue {
+            let _ = hostcalls::resume_http_request();
+        }
+    }
+
+    fn on_done(&mut self) -> bool {
+        self.watch.forget(self.id);
+        self.on(router::Event::Done);
+        true
+    }
+}
+
+impl HttpContext for RouterStream {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
+        let caller_metadata = match &self.machine.policy().caller {
+            Some(CallerSource::Metadata(path)) => {
+                let mut full = vec!["metadata", "filter_metadata"];
+                full.extend(path.iter().map(String::as_str));
+                property(&full)
+            }
+            _ => None,
+        };
+        let flow = self.on(router::Event::RequestHeaders {
+            headers: headers(MapType::HttpRequestHeaders),
+            caller_metadata,
+            end_of_stream,
+        });
+        if flow == Flow::Pause && self.machine.reads_request_body() {
+            self.watch.hold(self.id);
+        }
+        flow
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
+        self.watch.body_came();
+        if !self.machine.reads_request_body() {
+            return Flow::Continue;
+        }
+        if end_of_stream {
+            return self.whole_body(size);
+        }
+        self.on(router::Event::RequestBodyGrew { buffered: size })
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Flow {
+        if !self.machine.reads_request_body() {
+            return Flow::Continue;
+        }
+        self.whole_body(MAX_BUFFER)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
+        if !self.machine.enriches() {
+            return Flow::Continue;
+        }
+        let text = |bytes: Option<Vec<u8>>| {
+            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+        };
+        let attempts = Attempts {
+            last: property(&[state::ATTEMPT]).and_then(|b| state::Attempt::decode(&b)),
+            outcomes: text(property(&[state::OUTCOMES])),
+            code_details: text(property(&["response", "code_details"])),
+        };
+        self.on(router::Event::ResponseHeaders {
+            headers: headers(MapType::HttpResponseHeaders),
+            attempts,
+            end_of_stream,
+        })
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
+        if !self.machine.reads_response_body() {
+            return Flow::Continue;
+        }
+        let body = buffer(BufferType::HttpResponseBody, 0, size);
+        self.on(router::Event::ResponseBody {
+            body: &body,
+            end_of_stream,
+        })
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Flow {
+        self.on_http_response_body(MAX_BUFFER, true)
+    }
+}
+
+// === provider role ===
+
+struct ProviderStream {
+    id: u32,
+    watch: Rc<Watch>,
+    machine: ProviderAttempt,
+}
+
+impl ProviderStream {
+    fn on(&mut self, event: provider::Event<'_>) -> Flow {
+        let actions = with(&WARNED, |warned| self.machine.on(event, warned, now()));
+        carry_out(actions.unwrap_or_default()).0
+    }
+
+    fn whole_body(&mut self, size: usize) -> Flow {
+        let body = buffer(BufferType::HttpRequestBody, 0, size);
+        self.on(provider::Event::RequestBody(&body))
+    }
+}
+
+impl Context for ProviderStream {
+    fn on_done(&mut self) -> bool {
+        self.watch.forget(self.id);
+        let failure = property(&["upstream", "transport_failure_reason"]);
+        self.on(provider::Event::Done {
+            connect_failed: failure.is_some_and(|f| !f.is_empty()),
+        });
+        true
+    }
+}
+
+impl HttpContext for ProviderStream {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
+        let plan = property(&[state::PLAN]);
+        let attempt = property(&[state::ATTEMPT]);
+        let outcomes = property(&[state::OUTCOMES]);
+        let cluster = property(&["xds", "cluster_name"]).unwrap_or_default();
+        let flow = self.on(provider::Event::RequestHeaders {
+            headers: headers(MapType::HttpRequestHeaders),
+            handed_over: plan.as_deref().map(|plan| HandedOver {
+                plan,
+                attempt: attempt.as_deref(),
+                outcomes: outcomes.as_deref(),
+            }),
+            cluster: &String::from_utf8_lossy(&cluster),
+            end_of_stream,
+        });
+        if flow == Flow::Pause && self.machine.reads_request_body() {
+            self.watch.hold(self.id);
+        }
+        flow
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
+        self.watch.body_came();
+        if !self.machine.reads_request_body() {
+            return Flow::Continue;
+        }
+        if !end_of_stream {
+            return Flow::Pause;
+        }
+        self.whole_body(size)
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Flow {
+        if !self.machine.reads_request_body() {
+            return Flow::Continue;
+        }
+        self.whole_body(MAX_BUFFER)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
+        if !self.machine.awaits_response() {
+            return Flow::Continue;
+        }
+        self.on(provider::Event::ResponseHeaders {
+            headers: headers(MapType::HttpResponseHeaders),
+            end_of_stream,
+        })
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
+        let Some(range) = self.machine.wanted(size, end_of_stream) else {
+            return Flow::Continue;
+        };
+        let bytes = buffer(BufferType::HttpResponseBody, range.start, range.len());
+        self.on(provider::Event::ResponseBody {
+            bytes: &bytes,
+            buffered: size,
+            end_of_stream,
+        })
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Flow {
+        self.on_http_response_body(MAX_BUFFER, true)
+    }
+}
+
+// === carrying out ===
+
+/// The flow that the actions ask for, and the callout to send, if any.
+fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
+    let mut flow = Flow::Continue;
+    let mut callout = None;
+    for action in actions {
+        match action {
+            Action::Continue => flow = Flow::Continue,
+            Action::Pause => flow = Flow::Pause,
+            Action::SetRequestHeaders(headers) => {
+                let map = headers
+                    .iter()
+                    .map(|(n, v)| (n.as_str(), v.as_slice()))
+                    .collect();
+                let _ = hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map);
+            }
+            Action::ReplaceRequestBody(body) => {
+                let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, MAX_BUFFER, &body);
+            }
+            Action::SetResponseHeader(name, value) => {
+                let value = value.as_deref().map(str::as_bytes);
+                let _ = hostcalls::set_map_value_bytes(MapType::HttpResponseHeaders, name, value);
+            }
+            Action::SetState(key, value) => {
+                let _ = hostcalls::set_property(vec![key], Some(&value));
+            }
+            Action::ClearRouteCache => {
+                if hostcalls::call_foreign_function("clear_route_cache", None).is_err() {
+                    log::error!(
+                        "pointsman: clear_route_cache failed; the route may be the wrong one"
+                    );
+                }
+            }
+            Action::Dispatch(request) => callout = Some(request),
+            Action::Reply(reply) => {
+                send(&reply);
+                flow = Flow::Pause;
+            }
+            Action::Log(level, message) => log::log!(level, "pointsman: {message}"),
+            Action::Count(counted) => count(&counted),
+        }
+    }
+    (flow, callout)
+}
+
+fn dispatch(callout: &Callout) -> bool {
+    let length = callout.body.len().to_string();
+    let headers = vec![
+        (":method", "POST"),
+        (":path", &callout.path),
+        (":authority", &callout.host),
+        ("content-type", "application/json"),
+        ("accept", "application/json"),
+        ("accept-encoding", "identity"),
+        ("content-length", &length),
+    ];
+    let sent = hostcalls::dispatch_http_call(
+        &callout.cluster,
+        headers,
+        Some(&callout.body),
+        Vec::new(),
+        callout.timeout,
+    );
+    sent.is_ok()
+}
+
+fn send(reply: &Reply) {
+    let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, REPLY_MARK, Some("1"));
+    let headers = reply
+        .headers
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
+    let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
+}
+
+fn gateway_error(message: &str) -> Reply {
+    let error = ErrorReply {
+        status: 500,
+        kind: SERVER,
+        code: "gateway_misconfigured",
+        message: message.to_owned(),
+        param: None,
+    };
+    Reply {
+        status: error.status,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: error.body(),
+    }
+}
+
+fn count(counted: &Count) {
+    let tags: Vec<(&str, &str)> = counted.tags.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let name = metric_name(counted.metric, &tags);
+    let id = with(&METRICS, |metrics| {
+        if let Some(id) = metrics.get(&name) {
+            return Some(*id);
+        }
+        if metrics.len() >= MAX_METRICS {
+            return None;
+        }
+        let id = hostcalls::define_metric(MetricType::Counter, &name).ok()?;
+        metrics.insert(name, id);
+        Some(id)
+    });
+    if let Some(id) = id.flatten() {
+        let _ = hostcalls::increment_metric(id, 1);
+    }
+}
+
+// === reading ===
+
+/// Nanoseconds of the host's clock, as a duration since its epoch.
+fn now() -> Duration {
+    hostcalls::get_current_time()
+        .ok()
+        .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default()
+}
+
+fn headers(map: MapType) -> Headers {
+    Headers(hostcalls::get_map_bytes(map).unwrap_or_default())
+}
+
+fn buffer(kind: BufferType, start: usize, size: usize) -> Vec<u8> {
+    if size == 0 {
+        return Vec::new();
+    }
+    hostcalls::get_buffer(kind, start, size)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+}
+
+fn property(path: &[&str]) -> Option<Vec<u8>> {
+    hostcalls::get_property(path.to_vec()).ok().flatten()
+}
+
+/// Use what the worker owns. `None` only if a host call re-entered this VM, which policy forbids.
+fn with<T, R>(
+    key: &'static std::thread::LocalKey<RefCell<T>>,
+    work: impl FnOnce(&mut T) -> R,
+) -> Option<R> {
+    key.with(|cell| cell.try_borrow_mut().ok().map(|mut value| work(&mut value)))
+}

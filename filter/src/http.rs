@@ -1,0 +1,94 @@
+//! HTTP as the roles see it: header maps in, actions out.
+//!
+//! A role answers each event with [`Action`]s; `host.rs` carries them out in order and knows nothing of why.
+
+use std::time::Duration;
+
+/// A header map as the host gave it: names in lower case, values as bytes, since a client may send anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<(String, Vec<u8>)>);
+
+impl Headers {
+    /// The first value of a name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_slice())
+    }
+
+    /// The first value of a name, if it is UTF-8.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|v| std::str::from_utf8(v).ok())
+    }
+
+    /// `:status`, 0 if there is none that is a number.
+    pub fn status(&self) -> u16 {
+        self.text(":status")
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0)
+    }
+
+    pub fn content_length(&self) -> Option<u64> {
+        self.text("content-length").and_then(|s| s.parse().ok())
+    }
+}
+
+/// A response made by the filter itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// An HTTP request of the filter's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callout {
+    pub cluster: String,
+    pub host: String,
+    pub path: String,
+    pub body: Vec<u8>,
+    pub timeout: Duration,
+}
+
+/// How a callout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalloutEnd<'a> {
+    /// Envoy would not send it: no such cluster, or no healthy host.
+    NotSent,
+    /// The connection failed or was reset.
+    Reset,
+    Answered {
+        status: u16,
+        body: &'a [u8],
+    },
+}
+
+/// A counter, its tags in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    pub metric: &'static str,
+    pub tags: Vec<(&'static str, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Go on with the request or response that this event belongs to. The last of `Continue` and `Pause` counts.
+    Continue,
+    /// Hold it, and buffer what follows.
+    Pause,
+    /// Replace the whole map.
+    SetRequestHeaders(Vec<(String, Vec<u8>)>),
+    ReplaceRequestBody(Vec<u8>),
+    /// Set one header; `None` removes it.
+    SetResponseHeader(&'static str, Option<String>),
+    /// Filter state `wasm.<key>`: shared by both roles and all attempts of a request.
+    SetState(&'static str, Vec<u8>),
+    ClearRouteCache,
+    Dispatch(Callout),
+    /// Ends the exchange.
+    Reply(Reply),
+    Log(log::Level, String),
+    Count(Count),
+}

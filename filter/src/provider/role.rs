@@ -1,0 +1,476 @@
+//! The provider role's state machine: events of one attempt in, actions out.
+//!
+//! Pure. Each attempt sets everything that it owns, absolutely: what an earlier attempt wrote is still there.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::headers::{AttemptHeaders, request_headers};
+use super::judge::{OneShot, Outcome, StreamJudge, Verdict, is_event_stream, judge_one_shot};
+use super::{error, openai};
+use crate::chat::error::{ErrorReply, SERVER};
+use crate::http::{Action, Count, Headers, Reply};
+use crate::policy::Api;
+use crate::router::plan::{Plan, PlannedTarget};
+use crate::telemetry::state::{self, Attempt};
+
+/// Bytes of a stream that are held while nothing real has come.
+const MAX_HELD_STREAM: usize = 256 * 1024;
+
+/// Set by the `unavailable` sink, which stands in for a provider without a host.
+pub const NO_HOST_HEADER: &str = "x-pointsman-no-host";
+
+/// The status of an answer that turned out to be none; Envoy retries it.
+const BAD_ANSWER: &str = "502";
+
+/// Warnings that a worker remembers having given.
+const MAX_WARNED: usize = 1024;
+
+/// What happens to an attempt, as the host tells it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    RequestHeaders {
+        headers: Headers,
+        /// `None`: the router role did not see this request.
+        handed_over: Option<HandedOver<'a>>,
+        /// Envoy's name for where this attempt was sent.
+        cluster: &'a str,
+        end_of_stream: bool,
+    },
+    /// The whole body.
+    RequestBody(&'a [u8]),
+    ResponseHeaders {
+        headers: Headers,
+        end_of_stream: bool,
+    },
+    /// The bytes that [`ProviderAttempt::wanted`] asked for.
+    ResponseBody {
+        bytes: &'a [u8],
+        /// Bytes held in all.
+        buffered: usize,
+        end_of_stream: bool,
+    },
+    /// The attempt is over. `connect_failed`: it never had a connection.
+    Done { connect_failed: bool },
+}
+
+/// What the router role and the attempts before this one left in filter state.
+#[derive(Debug, Clone, Copy)]
+pub struct HandedOver<'a> {
+    pub plan: &'a [u8],
+    pub attempt: Option<&'a [u8]>,
+    pub outcomes: Option<&'a [u8]>,
+}
+
+/// What the attempts of one worker share: what was warned of already.
+#[derive(Debug, Default)]
+pub struct Warned(HashSet<String>);
+
+impl Warned {
+    /// The warning, if it was not given before.
+    fn once(&mut self, level: log::Level, message: String) -> Option<Action> {
+        if self.0.len() >= MAX_WARNED || !self.0.insert(message.clone()) {
+            return None;
+        }
+        Some(Action::Log(level, message))
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Default)]
+pub struct ProviderAttempt {
+    state: State,
+    serving: Option<Serving>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    New,
+    /// Not the router role's, or nothing is left to do.
+    Passing,
+    /// Headers are ready, the body is to come.
+    Sending(Sending),
+    Waiting,
+    JudgingStream {
+        judge: StreamJudge,
+        seen: usize,
+    },
+    HoldingAnswer,
+}
+
+#[derive(Debug)]
+struct Sending {
+    /// Complete but for `content-length`.
+    headers: Vec<(String, Vec<u8>)>,
+    body_len: usize,
+    model_span: Range<usize>,
+    api: Api,
+    sent_as: String,
+}
+
+/// Whom this attempt asks, and what it will report.
+#[derive(Debug)]
+struct Serving {
+    provider: String,
+    model: String,
+    stream: bool,
+    hold_answer: usize,
+    timeout: Duration,
+    started: Duration,
+    /// Of the attempts before.
+    outcomes: String,
+    is_reported: bool,
+}
+
+impl ProviderAttempt {
+    pub fn reads_request_body(&self) -> bool {
+        matches!(self.state, State::Sending(_))
+    }
+
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.state, State::Waiting)
+    }
+
+    /// The part of the `buffered` response bytes that is to be shown, `None` if this role is through with them.
+    pub fn wanted(&self, buffered: usize, end_of_stream: bool) -> Option<Range<usize>> {
+        match &self.state {
+            State::JudgingStream { seen, .. } => Some(*seen..buffered),
+            State::HoldingAnswer if end_of_stream => Some(0..buffered),
+            State::HoldingAnswer => Some(0..0),
+            _ => None,
+        }
+    }
+
+    /// Advance. `now` is any clock that goes forward.
+    pub fn on(&mut self, event: Event<'_>, warned: &mut Warned, now: Duration) -> Vec<Action> {
+        match event {
+            Event::RequestHeaders {
+                headers,
+                handed_over,
+                cluster,
+                end_of_stream,
+            } => match handed_over {
+                Some(handed) => {
+                    let mut actions = self.on_request(headers, handed, cluster, warned, now);
+                    if end_of_stream && self.reads_request_body() {
+                        actions.extend(self.on_request_body(b""));
+                    }
+                    actions
+                }
+                None => {
+                    self.state = State::Passing;
+                    vec![Action::Continue]
+                }
+            },
+            Event::RequestBody(body) => self.on_request_body(body),
+            Event::ResponseHeaders {
+                headers,
+                end_of_stream,
+            } => self.on_response_headers(&headers, end_of_stream, warned),
+            Event::ResponseBody {
+                bytes,
+                buffered,
+                end_of_stream,
+            } => self.on_response_body(bytes, buffered, end_of_stream),
+            Event::Done { connect_failed } => self.on_done(connect_failed, now),
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        headers: Headers,
+        handed: HandedOver<'_>,
+        cluster: &str,
+        warned: &mut Warned,
+        now: Duration,
+    ) -> Vec<Action> {
+        self.state = State::Passing;
+        let Ok(plan) = serde_json::from_slice::<Plan<'_>>(handed.plan) else {
+            return misconfigured("the router role and the provider role are not of one version");
+        };
+        let before = handed.attempt.and_then(Attempt::decode);
+        let count = before.map_or(0, |a| a.count);
+        let last = plan.targets.len().saturating_sub(1);
+        let planned = before.map_or(0, |a| a.target.saturating_add(1)).min(last);
+        let mut actions = Vec::new();
+        let index = match plan.targets.get(planned) {
+            Some(target) if target.cluster == cluster => planned,
+            _ => {
+                // Without `refresh_cluster_on_retry` a retry comes back to the cluster of the attempt before.
+                let Some(index) = plan.targets.iter().position(|t| t.cluster == cluster) else {
+                    return misconfigured(&format!(
+                        "the route sent this request to cluster {cluster}, which its plan does not name; map filter state wasm.{} in the route's cluster specifier",
+                        state::CLUSTER
+                    ));
+                };
+                actions.extend(warned.once(
+                    log::Level::Error,
+                    format!("a retry stayed on cluster {cluster}: failover across providers needs refresh_cluster_on_retry in the route's retry_policy (Envoy 1.39 or newer)"),
+                ));
+                index
+            }
+        };
+        let Some(target) = plan.targets.get(index) else {
+            return misconfigured("the plan has no target");
+        };
+        let next = plan.targets.get(index.saturating_add(1)).unwrap_or(target);
+        let attempt = Attempt {
+            count: count.saturating_add(1),
+            target: index,
+        };
+        self.serving = Some(Serving {
+            provider: target.provider.to_string(),
+            model: target.model.to_string(),
+            stream: plan.stream,
+            hold_answer: plan.hold_answer,
+            timeout: Duration::from_millis(plan.attempt_timeout_ms),
+            started: now,
+            outcomes: String::from_utf8_lossy(handed.outcomes.unwrap_or_default()).into_owned(),
+            is_reported: false,
+        });
+        actions.push(Action::SetState(state::ATTEMPT, attempt.encode()));
+        actions.push(Action::SetState(
+            state::CLUSTER,
+            next.cluster.as_bytes().to_vec(),
+        ));
+        actions.push(Action::Pause);
+        self.state = State::Sending(Sending {
+            headers: attempt_headers(&headers, &plan, target),
+            body_len: plan.body_len,
+            model_span: plan.model_span.clone(),
+            api: target.api,
+            sent_as: target.sent_as.to_string(),
+        });
+        actions
+    }
+
+    fn on_request_body(&mut self, body: &[u8]) -> Vec<Action> {
+        let State::Sending(mut sending) = std::mem::replace(&mut self.state, State::Waiting) else {
+            self.state = State::Passing;
+            return vec![Action::Continue];
+        };
+        // Another filter may have changed the body since the router role read it.
+        let span = if body.len() == sending.body_len {
+            Some(sending.model_span)
+        } else {
+            openai::find_model_span(body)
+        };
+        let rewritten = match sending.api {
+            Api::OpenAi => {
+                span.and_then(|span| openai::rewrite_model(body, span, &sending.sent_as))
+            }
+        };
+        let Some(rewritten) = rewritten else {
+            self.state = State::Passing;
+            return misconfigured("a filter between the two roles damaged the request body");
+        };
+        let length = rewritten.len().to_string().into_bytes();
+        sending.headers.push(("content-length".to_owned(), length));
+        vec![
+            Action::SetRequestHeaders(sending.headers),
+            Action::ReplaceRequestBody(rewritten),
+            Action::Continue,
+        ]
+    }
+
+    // === response ===
+
+    fn on_response_headers(
+        &mut self,
+        headers: &Headers,
+        end_of_stream: bool,
+        warned: &mut Warned,
+    ) -> Vec<Action> {
+        let (State::Waiting, Some(serving)) = (&self.state, &self.serving) else {
+            return vec![Action::Continue];
+        };
+        self.state = State::Passing;
+        let status = headers.status();
+        if !(200..300).contains(&status) {
+            let outcome = match headers.get(NO_HOST_HEADER) {
+                Some(_) => Outcome::ConnectFailure,
+                None => Outcome::Status(status),
+            };
+            // Not retried by Envoy, and no business of the client's: where a provider has moved to.
+            if status < 400 {
+                return self.reject(Outcome::Status(status));
+            }
+            let mut actions = Vec::new();
+            if matches!(status, 401..=404) {
+                let provider = &serving.provider;
+                let repair = error::repair(status);
+                actions.extend(warned.once(
+                    log::Level::Error,
+                    format!(
+                        "provider {provider} answered {status} for model {}: {repair}",
+                        serving.model
+                    ),
+                ));
+            }
+            actions.extend(self.release(outcome));
+            return actions;
+        }
+        if end_of_stream {
+            return self.reject(Outcome::Empty);
+        }
+        // What is compressed against our asking cannot be judged; it is passed as it is.
+        if headers
+            .get("content-encoding")
+            .is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"))
+        {
+            return self.release(Outcome::Status(status));
+        }
+        let is_stream = headers.get("content-type").is_some_and(is_event_stream);
+        if serving.stream && is_stream {
+            self.state = State::JudgingStream {
+                judge: StreamJudge::new(MAX_HELD_STREAM),
+                seen: 0,
+            };
+            return vec![Action::Pause];
+        }
+        let announced = headers.content_length().unwrap_or(0);
+        if announced > u64::try_from(serving.hold_answer).unwrap_or(u64::MAX) {
+            return self.release(Outcome::Status(status));
+        }
+        self.state = State::HoldingAnswer;
+        vec![Action::Pause]
+    }
+
+    fn on_response_body(
+        &mut self,
+        bytes: &[u8],
+        buffered: usize,
+        end_of_stream: bool,
+    ) -> Vec<Action> {
+        match &mut self.state {
+            State::JudgingStream { judge, seen } => {
+                *seen = buffered;
+                let mut verdict = judge.push(bytes);
+                if verdict == Verdict::Undecided && end_of_stream {
+                    verdict = judge.finish();
+                }
+                match verdict {
+                    Verdict::Undecided => vec![Action::Pause],
+                    Verdict::Release => self.release(Outcome::Status(200)),
+                    Verdict::Bad(outcome) => self.reject(outcome),
+                }
+            }
+            State::HoldingAnswer if end_of_stream => match judge_one_shot(bytes) {
+                OneShot::Good => self.release(Outcome::Status(200)),
+                OneShot::Empty => self.reject(Outcome::Empty),
+                OneShot::NotJson | OneShot::Error => self.reject(Outcome::BadEvent),
+            },
+            State::HoldingAnswer => {
+                let held_enough = self
+                    .serving
+                    .as_ref()
+                    .is_none_or(|s| buffered > s.hold_answer);
+                if held_enough {
+                    self.release(Outcome::Status(200))
+                } else {
+                    vec![Action::Pause]
+                }
+            }
+            _ => vec![Action::Continue],
+        }
+    }
+
+    /// Let the answer go on to the client, or to Envoy's retry.
+    fn release(&mut self, outcome: Outcome) -> Vec<Action> {
+        let mut actions = self.report(outcome);
+        actions.push(Action::Continue);
+        actions
+    }
+
+    /// The answer is none: give it a status that Envoy retries.
+    fn reject(&mut self, outcome: Outcome) -> Vec<Action> {
+        let mut actions = self.report(outcome);
+        actions.push(Action::SetResponseHeader(
+            ":status",
+            Some(BAD_ANSWER.to_owned()),
+        ));
+        actions.push(Action::Continue);
+        actions
+    }
+
+    fn on_done(&mut self, connect_failed: bool, now: Duration) -> Vec<Action> {
+        let Some(serving) = &self.serving else {
+            return Vec::new();
+        };
+        let took = now.saturating_sub(serving.started);
+        let outcome = if connect_failed {
+            Outcome::ConnectFailure
+        } else if took >= serving.timeout {
+            Outcome::Timeout
+        } else {
+            Outcome::Reset
+        };
+        self.report(outcome)
+    }
+
+    /// Write down how the attempt ended, once.
+    fn report(&mut self, outcome: Outcome) -> Vec<Action> {
+        self.state = State::Passing;
+        let Some(serving) = self.serving.as_mut().filter(|s| !s.is_reported) else {
+            return Vec::new();
+        };
+        serving.is_reported = true;
+        let mut outcomes = std::mem::take(&mut serving.outcomes);
+        if !outcomes.is_empty() {
+            outcomes.push_str(", ");
+        }
+        outcomes.push_str(&format!("{}={outcome}", serving.provider));
+        vec![
+            Action::SetState(state::OUTCOMES, outcomes.into_bytes()),
+            Action::Count(Count {
+                metric: "pointsman_attempts_total",
+                tags: vec![
+                    ("provider", serving.provider.clone()),
+                    ("model", serving.model.clone()),
+                    ("outcome", outcome.to_string()),
+                ],
+            }),
+        ]
+    }
+}
+
+fn attempt_headers(
+    current: &Headers,
+    plan: &Plan<'_>,
+    target: &PlannedTarget<'_>,
+) -> Vec<(String, Vec<u8>)> {
+    request_headers(
+        &current.0,
+        &AttemptHeaders {
+            host: &target.host,
+            path: &target.path,
+            stream: plan.stream,
+            user_agent: plan.user_agent.as_deref(),
+            added: &target.headers,
+        },
+    )
+}
+
+fn misconfigured(message: &str) -> Vec<Action> {
+    let refusal = ErrorReply {
+        status: 500,
+        kind: SERVER,
+        code: "gateway_misconfigured",
+        message: message.to_owned(),
+        param: None,
+    };
+    vec![
+        Action::Log(log::Level::Error, message.to_owned()),
+        Action::Reply(Reply {
+            status: refusal.status,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: refusal.body(),
+        }),
+    ]
+}
+
+#[cfg(test)]
+#[path = "role_tests.rs"]
+mod tests;

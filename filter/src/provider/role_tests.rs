@@ -1,0 +1,401 @@
+use std::borrow::Cow;
+
+use super::*;
+
+const BODY: &[u8] = br#"{"n":1.0,"model":"auto","big":123456789012345678901234567890}"#;
+
+fn plan(stream: bool) -> Plan<'static> {
+    let target = |name: &'static str| PlannedTarget {
+        provider: Cow::Borrowed(name),
+        cluster: Cow::Borrowed(name),
+        api: Api::OpenAi,
+        host: Cow::Owned(format!("{name}.test")),
+        path: Cow::Borrowed("/v1/chat/completions"),
+        model: Cow::Owned(format!("m-{name}")),
+        sent_as: Cow::Owned(format!("sent-{name}")),
+        headers: vec![(Cow::Borrowed("x-own"), Cow::Borrowed(name))],
+    };
+    Plan {
+        body_len: BODY.len(),
+        model_span: 17..23,
+        stream,
+        hold_answer: 100,
+        attempt_timeout_ms: 2000,
+        user_agent: None,
+        targets: vec![target("a"), target("b")],
+    }
+}
+
+struct Exchange {
+    attempt: ProviderAttempt,
+    warned: Warned,
+    now: Duration,
+}
+
+impl Exchange {
+    fn new() -> Self {
+        Exchange {
+            attempt: ProviderAttempt::default(),
+            warned: Warned::default(),
+            now: Duration::from_secs(50),
+        }
+    }
+
+    fn on(&mut self, event: Event<'_>) -> Vec<Action> {
+        self.attempt.on(event, &mut self.warned, self.now)
+    }
+
+    /// Headers of an attempt, with what those before left.
+    fn begin(
+        &mut self,
+        plan: &Plan<'_>,
+        cluster: &str,
+        before: Option<Attempt>,
+        outcomes: &str,
+    ) -> Vec<Action> {
+        let plan = serde_json::to_vec(plan).expect("a plan");
+        let before = before.map(Attempt::encode);
+        self.on(Event::RequestHeaders {
+            headers: headers(&[
+                (":method", "POST"),
+                (":path", "/old"),
+                (":authority", "old"),
+                (":scheme", "https"),
+                ("authorization", "Bearer key-of-a"),
+                ("x-own", "a"),
+                ("cookie", "c"),
+                ("traceparent", "00-1"),
+            ]),
+            handed_over: Some(HandedOver {
+                plan: &plan,
+                attempt: before.as_deref(),
+                outcomes: Some(outcomes.as_bytes()),
+            }),
+            cluster,
+            end_of_stream: false,
+        })
+    }
+
+    fn sent(stream: bool) -> Self {
+        let mut exchange = Exchange::new();
+        exchange.begin(&plan(stream), "a", None, "");
+        exchange.on(Event::RequestBody(BODY));
+        exchange
+    }
+
+    fn answer(&mut self, list: &[(&str, &str)], end_of_stream: bool) -> Vec<Action> {
+        self.on(Event::ResponseHeaders {
+            headers: headers(list),
+            end_of_stream,
+        })
+    }
+
+    fn body(&mut self, bytes: &[u8], end_of_stream: bool) -> Vec<Action> {
+        self.on(Event::ResponseBody {
+            bytes,
+            buffered: bytes.len(),
+            end_of_stream,
+        })
+    }
+}
+
+fn headers(list: &[(&str, &str)]) -> Headers {
+    let own = |(n, v): &(&str, &str)| ((*n).to_owned(), v.as_bytes().to_vec());
+    Headers(list.iter().map(own).collect())
+}
+
+fn state_of(actions: &[Action], key: &str) -> Option<String> {
+    actions.iter().find_map(|a| match a {
+        Action::SetState(k, value) if *k == key => {
+            Some(String::from_utf8_lossy(value).into_owned())
+        }
+        _ => None,
+    })
+}
+
+fn outcome(actions: &[Action]) -> Option<String> {
+    state_of(actions, state::OUTCOMES)
+}
+
+fn is_rejected(actions: &[Action]) -> bool {
+    actions.contains(&Action::SetResponseHeader(
+        ":status",
+        Some("502".to_owned()),
+    )) && actions.last() == Some(&Action::Continue)
+}
+
+const STREAM: [(&str, &str); 2] = [(":status", "200"), ("content-type", "text/event-stream")];
+const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
+
+#[test]
+fn each_attempt_sets_all_of_its_own() {
+    for (cluster, before, target) in [
+        ("a", None, "0"),
+        (
+            "b",
+            Some(Attempt {
+                count: 1,
+                target: 0,
+            }),
+            "1",
+        ),
+    ] {
+        let mut exchange = Exchange::new();
+        let held = exchange.begin(&plan(false), cluster, before, "");
+        assert_eq!(held.last(), Some(&Action::Pause));
+        assert_eq!(state_of(&held, state::CLUSTER).as_deref(), Some("b"));
+        let count = before.map_or(1, |b| b.count + 1);
+        assert_eq!(
+            state_of(&held, state::ATTEMPT),
+            Some(format!("{count} {target}"))
+        );
+        let sent = exchange.on(Event::RequestBody(BODY));
+        let [
+            Action::SetRequestHeaders(set),
+            Action::ReplaceRequestBody(body),
+            Action::Continue,
+        ] = &sent[..]
+        else {
+            panic!("{sent:?}");
+        };
+        let set = Headers(set.clone());
+        assert_eq!(
+            set.text(":authority"),
+            Some(format!("{cluster}.test").as_str())
+        );
+        assert_eq!(set.text(":path"), Some("/v1/chat/completions"));
+        assert_eq!(set.text("x-own"), Some(cluster));
+        assert_eq!(
+            set.text("content-length"),
+            Some(body.len().to_string().as_str())
+        );
+        assert_eq!(set.text("traceparent"), Some("00-1"));
+        assert_eq!((set.get("authorization"), set.get("cookie")), (None, None));
+        let expected = String::from_utf8_lossy(BODY).replace("auto", &format!("sent-{cluster}"));
+        assert_eq!(String::from_utf8_lossy(body), expected);
+    }
+}
+
+#[test]
+fn a_body_that_another_filter_changed_is_read_again() {
+    let mut exchange = Exchange::new();
+    exchange.begin(&plan(false), "a", None, "");
+    let sent = exchange.on(Event::RequestBody(br#"{"added":true,"model":"x"}"#));
+    assert!(
+        matches!(&sent[..], [_, Action::ReplaceRequestBody(b), _] if b == br#"{"added":true,"model":"sent-a"}"#)
+    );
+    let mut exchange = Exchange::new();
+    exchange.begin(&plan(false), "a", None, "");
+    let refused = exchange.on(Event::RequestBody(b"no json"));
+    assert!(matches!(&refused[..], [Action::Log(..), Action::Reply(r)] if r.status == 500));
+}
+
+#[test]
+fn a_retry_that_stayed_serves_its_cluster_and_says_so_once() {
+    let mut exchange = Exchange::new();
+    let before = Some(Attempt {
+        count: 1,
+        target: 0,
+    });
+    let stays = |actions: &[Action]| {
+        actions
+            .iter()
+            .any(|a| matches!(a, Action::Log(log::Level::Error, m) if m.contains("1.39")))
+    };
+    let first = exchange.begin(&plan(false), "a", before, "a=503");
+    assert!(stays(&first));
+    assert_eq!(state_of(&first, state::ATTEMPT).as_deref(), Some("2 0"));
+    exchange.attempt = ProviderAttempt::default();
+    assert!(!stays(&exchange.begin(&plan(false), "a", before, "a=503")));
+    exchange.attempt = ProviderAttempt::default();
+    let foreign = exchange.begin(&plan(false), "elsewhere", None, "");
+    assert!(matches!(&foreign[..], [Action::Log(..), Action::Reply(r)] if r.status == 500));
+}
+
+#[test]
+fn what_the_router_role_did_not_see_passes() {
+    let mut exchange = Exchange::new();
+    let event = Event::RequestHeaders {
+        headers: headers(&[]),
+        handed_over: None,
+        cluster: "a",
+        end_of_stream: false,
+    };
+    assert_eq!(exchange.on(event), [Action::Continue]);
+    assert!(!exchange.attempt.reads_request_body());
+}
+
+#[test]
+fn a_status_is_passed_on_and_written_down() {
+    for (status, more, expected) in [
+        ("503", None, "a=503"),
+        ("429", None, "a=429"),
+        ("400", None, "a=400"),
+        ("503", Some((NO_HOST_HEADER, "1")), "a=connect_failure"),
+    ] {
+        let mut exchange = Exchange::sent(true);
+        let mut list = vec![(":status", status)];
+        list.extend(more);
+        let actions = exchange.answer(&list, false);
+        assert_eq!(outcome(&actions).as_deref(), Some(expected));
+        assert_eq!(actions.last(), Some(&Action::Continue));
+        assert!(!is_rejected(&actions));
+        assert_eq!(exchange.attempt.wanted(10, true), None);
+        assert_eq!(
+            exchange.on(Event::Done {
+                connect_failed: false
+            }),
+            []
+        );
+    }
+}
+
+#[test]
+fn outcomes_follow_one_another() {
+    let mut exchange = Exchange::new();
+    exchange.begin(
+        &plan(false),
+        "b",
+        Some(Attempt {
+            count: 1,
+            target: 0,
+        }),
+        "a=timeout",
+    );
+    exchange.on(Event::RequestBody(BODY));
+    assert_eq!(
+        outcome(&exchange.answer(&[(":status", "500")], false)).as_deref(),
+        Some("a=timeout, b=500")
+    );
+}
+
+#[test]
+fn a_refused_key_is_warned_of_once() {
+    let mut warned = Warned::default();
+    let mut given = 0;
+    for _ in 0..3 {
+        let mut exchange = Exchange::sent(false);
+        exchange.warned = warned;
+        let actions = exchange.answer(&[(":status", "401")], false);
+        given += actions
+            .iter()
+            .filter(|a| matches!(a, Action::Log(log::Level::Error, _)))
+            .count();
+        warned = exchange.warned;
+    }
+    assert_eq!(given, 1);
+}
+
+#[test]
+fn a_stream_is_held_until_its_first_real_event() {
+    let mut exchange = Exchange::sent(true);
+    assert_eq!(exchange.answer(&STREAM, false), [Action::Pause]);
+    assert_eq!(exchange.attempt.wanted(5, false), Some(0..5));
+    let role = b": ping\n\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+    assert_eq!(exchange.body(role, false), [Action::Pause]);
+    assert_eq!(
+        exchange.attempt.wanted(role.len() + 3, false),
+        Some(role.len()..role.len() + 3)
+    );
+    let released = exchange.body(
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n",
+        false,
+    );
+    assert_eq!(outcome(&released).as_deref(), Some("a=200"));
+    assert_eq!(released.last(), Some(&Action::Continue));
+    assert_eq!(
+        exchange.attempt.wanted(999, false),
+        None,
+        "what follows is not read"
+    );
+}
+
+#[test]
+fn a_stream_that_is_none_moves_on() {
+    for (body, end, expected) in [
+        (
+            &b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n"[..],
+            false,
+            "a=bad_event",
+        ),
+        (b"data: not json\n\n", false, "a=bad_event"),
+        (b"data: [DONE]\n\n", false, "a=empty"),
+        (b"", true, "a=empty"),
+    ] {
+        let mut exchange = Exchange::sent(true);
+        exchange.answer(&STREAM, false);
+        let actions = exchange.body(body, end);
+        assert!(is_rejected(&actions), "{expected}");
+        assert_eq!(outcome(&actions).as_deref(), Some(expected));
+    }
+    let mut exchange = Exchange::sent(true);
+    let actions = exchange.answer(&STREAM, true);
+    assert!(is_rejected(&actions));
+    assert_eq!(outcome(&actions).as_deref(), Some("a=empty"));
+}
+
+#[test]
+fn a_one_shot_answer_is_held_until_whole() {
+    for (body, expected) in [
+        (&b"{\"id\":1}"[..], Some("a=200")),
+        (b"{\"id\":", None),
+        (b"", None),
+        (b"<html>", None),
+        (b"{\"error\":{\"message\":\"x\"}}", None),
+    ] {
+        let mut exchange = Exchange::sent(false);
+        assert_eq!(exchange.answer(&JSON, false), [Action::Pause]);
+        assert_eq!(
+            exchange.attempt.wanted(3, false),
+            Some(0..0),
+            "not read before it is whole"
+        );
+        assert_eq!(
+            exchange.on(Event::ResponseBody {
+                bytes: b"",
+                buffered: 3,
+                end_of_stream: false
+            }),
+            [Action::Pause]
+        );
+        let actions = exchange.body(body, true);
+        match expected {
+            Some(good) => {
+                assert_eq!(outcome(&actions).as_deref(), Some(good));
+                assert!(!is_rejected(&actions));
+            }
+            None => assert!(is_rejected(&actions), "{}", String::from_utf8_lossy(body)),
+        }
+    }
+}
+
+#[test]
+fn an_answer_too_large_to_hold_is_released() {
+    let mut exchange = Exchange::sent(false);
+    exchange.answer(&JSON, false);
+    let released = exchange.on(Event::ResponseBody {
+        bytes: b"",
+        buffered: 101,
+        end_of_stream: false,
+    });
+    assert_eq!(outcome(&released).as_deref(), Some("a=200"));
+    let mut exchange = Exchange::sent(false);
+    let released = exchange.answer(&[JSON[0], JSON[1], ("content-length", "101")], false);
+    assert_eq!(outcome(&released).as_deref(), Some("a=200"));
+}
+
+#[test]
+fn an_attempt_without_an_answer_says_how_it_ended() {
+    for (waited, connect_failed, expected) in [
+        (0, true, "a=connect_failure"),
+        (2000, false, "a=timeout"),
+        (1999, false, "a=reset"),
+    ] {
+        let mut exchange = Exchange::sent(false);
+        exchange.now += Duration::from_millis(waited);
+        assert_eq!(
+            outcome(&exchange.on(Event::Done { connect_failed })).as_deref(),
+            Some(expected)
+        );
+    }
+}

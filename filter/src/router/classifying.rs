@@ -1,0 +1,235 @@
+//! The LLM classifier's step, per worker: the cache before it, the breaker around it, the callout, its answer.
+//!
+//! Pure: the clock is passed in, the callout is an action. Whatever goes wrong is a decision for the default tier,
+//! and is not cached.
+
+use std::time::Duration;
+
+use super::cache::{Cached, DecisionCache, Key};
+use super::decide::{Access, Decision, Source};
+use crate::chat::request::ChatRequest;
+use crate::classify::breaker::{Breaker, Permit};
+use crate::classify::prompt::{self, Bucket, Question};
+use crate::classify::reply;
+use crate::http::{Callout, CalloutEnd};
+use crate::policy::Policy;
+use crate::telemetry::headers;
+
+/// What the requests of one worker share.
+#[derive(Debug)]
+pub struct Worker {
+    pub cache: DecisionCache,
+    pub breaker: Breaker,
+    /// Classifier callouts under way.
+    pub in_flight: usize,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Worker {
+            cache: DecisionCache::new(0, Duration::ZERO),
+            breaker: Breaker::default(),
+            in_flight: 0,
+        }
+    }
+}
+
+/// A callout under way.
+#[derive(Debug)]
+pub struct Asking {
+    key: Key,
+    permit: Permit,
+    started: Duration,
+}
+
+/// What to do about a request that only a classifier can decide.
+#[derive(Debug)]
+pub enum Step {
+    Decided(Decision, Asked),
+    Ask(Asking, Callout),
+}
+
+/// What became of the classifier, for the counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Hit,
+    Answered,
+    Failed,
+    Skipped,
+    /// There was nothing to ask: no classifier, or one tier only.
+    NotNeeded,
+}
+
+impl Asked {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Asked::Hit => "hit",
+            Asked::Answered => "answered",
+            Asked::Failed => "failed",
+            Asked::Skipped => "skipped",
+            Asked::NotNeeded => "not_needed",
+        }
+    }
+}
+
+/// Begin: answered from the cache, by default, or by a callout. `now` is any clock that goes forward.
+pub fn begin(
+    policy: &Policy,
+    caller: &str,
+    request: &ChatRequest,
+    worker: &mut Worker,
+    now: Duration,
+) -> Step {
+    let access = Access::of(policy, caller);
+    let by_default = |reason: &str, asked: Asked| {
+        let decision = Decision::tier(access.default_tier(), Source::Default, reason);
+        Step::Decided(decision, asked)
+    };
+    let Some(llm) = &policy.llm else {
+        return by_default("no classifier is configured", Asked::NotNeeded);
+    };
+    let offered: Vec<(&str, &str)> = access
+        .tiers()
+        .map(|t| (&*t.name.0, t.description.as_str()))
+        .collect();
+    if offered.len() < 2 {
+        return by_default("the only tier on offer", Asked::NotNeeded);
+    }
+    let talk = &request.conversation;
+    let question = Question {
+        tiers: &offered,
+        system: &talk.system,
+        user: &talk.user,
+        bucket: Bucket::of(talk.messages_to_user),
+        requested_model: &request.model,
+    };
+    let key = Key {
+        policy: policy.fingerprint,
+        caller: if policy.cache.share_between_callers {
+            String::new()
+        } else {
+            caller.to_owned()
+        },
+        offered: offered
+            .iter()
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>()
+            .join(","),
+        question: prompt::user_content(&question),
+    };
+    worker
+        .cache
+        .resize(policy.cache.max_bytes, policy.cache.ttl);
+    // A tool's result goes on with a decided turn, however long the tool took.
+    if let Some(hit) = worker.cache.get(&key, now, talk.ends_in_tool_result) {
+        let decision = Decision::tier(&hit.tier, Source::Cache, hit.reason.as_str());
+        return Step::Decided(decision, Asked::Hit);
+    }
+    if worker.in_flight >= llm.max_in_flight {
+        return by_default("too many classifier calls are under way", Asked::Skipped);
+    }
+    let permit = worker.breaker.permit(now);
+    if permit == Permit::Skip {
+        return by_default(
+            "classifier is skipped after failures in a row",
+            Asked::Skipped,
+        );
+    }
+    worker.in_flight = worker.in_flight.saturating_add(1);
+    let callout = Callout {
+        cluster: llm.cluster.clone(),
+        host: llm.host.clone(),
+        path: llm.path.clone(),
+        body: prompt::request_body(llm, &question),
+        timeout: llm.timeout,
+    };
+    Step::Ask(
+        Asking {
+            key,
+            permit,
+            started: now,
+        },
+        callout,
+    )
+}
+
+impl Asking {
+    /// The callout ended.
+    pub fn end(
+        self,
+        policy: &Policy,
+        caller: &str,
+        end: CalloutEnd<'_>,
+        worker: &mut Worker,
+        now: Duration,
+    ) -> (Decision, Asked, Duration) {
+        worker.in_flight = worker.in_flight.saturating_sub(1);
+        let took = now.saturating_sub(self.started);
+        let access = Access::of(policy, caller);
+        let offered: Vec<&str> = access.tiers().map(|t| &*t.name.0).collect();
+        let timeout = policy
+            .llm
+            .as_ref()
+            .map_or(Duration::ZERO, |llm| llm.timeout);
+        let answer = judge(end, &offered, took, timeout).and_then(|verdict| {
+            let tier = policy.tier(&verdict.tier);
+            let tier = tier.ok_or_else(|| "classifier answered an unknown tier".to_owned())?;
+            Ok((&tier.name, explain(&verdict)))
+        });
+        let (decision, asked) = match answer {
+            Ok((tier, reason)) => {
+                worker.breaker.success(self.permit);
+                let cached = Cached {
+                    tier: tier.clone(),
+                    reason: reason.clone(),
+                };
+                worker.cache.put(self.key, cached, now);
+                (Decision::tier(tier, Source::Llm, reason), Asked::Answered)
+            }
+            Err(reason) => {
+                worker.breaker.failure(self.permit, now);
+                let decision = Decision::tier(access.default_tier(), Source::Default, reason);
+                (decision, Asked::Failed)
+            }
+        };
+        (decision, asked, took)
+    }
+
+    /// The client left before the classifier answered.
+    pub fn abandon(self, worker: &mut Worker) {
+        worker.in_flight = worker.in_flight.saturating_sub(1);
+        worker.breaker.abandoned(self.permit);
+    }
+}
+
+/// The classifier's own words, fit for a header.
+fn explain(verdict: &reply::Verdict) -> String {
+    let reason = verdict.reason.as_deref().unwrap_or("no reason given");
+    match &verdict.complexity {
+        Some(complexity) => headers::clean(&format!("{complexity} complexity: {reason}")),
+        None => headers::clean(reason),
+    }
+}
+
+fn judge(
+    end: CalloutEnd<'_>,
+    offered: &[&str],
+    took: Duration,
+    timeout: Duration,
+) -> Result<reply::Verdict, String> {
+    match end {
+        CalloutEnd::NotSent => Err("classifier has no healthy host, or no cluster".to_owned()),
+        CalloutEnd::Reset => Err("classifier connection failed".to_owned()),
+        // Envoy makes a 504 of a callout's timeout.
+        CalloutEnd::Answered { status: 504, .. } if took >= timeout => Err(format!(
+            "classifier timed out after {} ms",
+            timeout.as_millis()
+        )),
+        CalloutEnd::Answered { status, .. } if !(200..300).contains(&status) => {
+            Err(format!("classifier answered status {status}"))
+        }
+        CalloutEnd::Answered { body, .. } => {
+            reply::parse(body, offered).map_err(|failure| failure.to_string())
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! The router role's state machine: events of one request in, actions out.
+//!
+//! Pure. A request keeps the policy that it met first, whatever is loaded while it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::admit::{self, Admission};
+use super::classifying::{self, Asked, Asking, Step, Worker};
+use super::decide::{self, Access, Choice, Decision, Verdict};
+use super::plan;
+use crate::chat::error::{self, ErrorReply};
+use crate::chat::models;
+use crate::chat::request::{self, ChatRequest, Cut};
+use crate::http::{Action, CalloutEnd, Count, Headers, Reply};
+use crate::policy::{AUTO, Policy};
+use crate::provider::error::{MAX_ERROR_BODY, final_error};
+use crate::provider::headers::RESPONSE_HEADERS_REMOVED;
+use crate::provider::judge::{Outcome, is_event_stream};
+use crate::telemetry::headers as names;
+use crate::telemetry::report::{Attempts, Report};
+use crate::telemetry::state;
+
+/// What happens to a request, as the host tells it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    RequestHeaders {
+        headers: Headers,
+        /// What `caller: {metadata: …}` names.
+        caller_metadata: Option<Vec<u8>>,
+        end_of_stream: bool,
+    },
+    /// More of the body is there; `buffered` bytes in all.
+    RequestBodyGrew {
+        buffered: usize,
+    },
+    RequestBody(&'a [u8]),
+    Callout(CalloutEnd<'a>),
+    ResponseHeaders {
+        headers: Headers,
+        attempts: Attempts,
+        end_of_stream: bool,
+    },
+    /// What there is of an answer that this role holds.
+    ResponseBody {
+        body: &'a [u8],
+        end_of_stream: bool,
+    },
+    /// The exchange is over, one way or another.
+    Done,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Router {
+    policy: Arc<Policy>,
+    state: State,
+    /// What the answer's headers will say; `None` for a request that is not ours.
+    report: Option<Report>,
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    /// Not ours, or already answered by us.
+    Passing,
+    Reading(Admitted),
+    Asking(Box<Undecided>),
+    HandedOver,
+    /// A provider's failed answer is held until it is whole.
+    Failing {
+        status: u16,
+        headers: Vec<(String, String)>,
+        attempts: Attempts,
+    },
+}
+
+/// A request that waits for the classifier.
+#[derive(Debug)]
+struct Undecided {
+    admitted: Admitted,
+    request: ChatRequest,
+    body_len: usize,
+    asking: Asking,
+}
+
+/// A chat completion that was let in.
+#[derive(Debug)]
+struct Admitted {
+    headers: Headers,
+    caller: String,
+    path: String,
+}
+
+impl Router {
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Router {
+            policy,
+            state: State::New,
+            report: None,
+        }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Whether a request body is being waited for.
+    pub fn reads_request_body(&self) -> bool {
+        matches!(self.state, State::Reading(_))
+    }
+
+    /// Whether the response body is of interest.
+    pub fn reads_response_body(&self) -> bool {
+        matches!(self.state, State::Failing { .. })
+    }
+
+    /// Whether the answer's headers are of interest.
+    pub fn enriches(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// Advance. `now` is any clock that goes forward.
+    pub fn on(&mut self, event: Event<'_>, worker: &mut Worker, now: Duration) -> Vec<Action> {
+        match event {
+            Event::RequestHeaders {
+                headers,
+                caller_metadata,
+                end_of_stream,
+            } => self.on_request_headers(headers, caller_metadata, end_of_stream, worker, now),
+            Event::RequestBodyGrew { buffered } => self.on_body_grew(buffered),
+            Event::RequestBody(body) => self.on_request_body(body, worker, now),
+            Event::Callout(end) => self.on_callout(end, worker, now),
+            Event::ResponseHeaders {
+                headers,
+                attempts,
+                end_of_stream,
+            } => self.on_response_headers(&headers, attempts, end_of_stream),
+            Event::ResponseBody {
+                body,
+                end_of_stream,
+            } => self.on_response_body(body, end_of_stream),
+            Event::Done => {
+                if let State::Asking(undecided) = self.take_state() {
+                    undecided.asking.abandon(worker);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn take_state(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Passing)
+    }
+
+    // === request ===
+
+    fn on_request_headers(
+        &mut self,
+        headers: Headers,
+        metadata: Option<Vec<u8>>,
+        end_of_stream: bool,
+        worker: &mut Worker,
+        now: Duration,
+    ) -> Vec<Action> {
+        self.state = State::Passing;
+        let admission = admit::admit(&self.policy.admit, &headers);
+        if admission == Admission::Pass {
+            return vec![Action::Continue];
+        }
+        let source = self.policy.caller.as_ref();
+        let caller = admit::caller(source, &headers, metadata.as_deref());
+        let path = match admission {
+            Admission::Chat { path } => path,
+            Admission::Models(id) => return vec![self.models(&caller, id.as_deref())],
+            Admission::Pass => return vec![Action::Continue],
+        };
+        self.report = Some(Report::default());
+        let mut actions = vec![Action::SetState(
+            state::CALLER,
+            names::clean(&caller).into_bytes(),
+        )];
+        if let Err(refusal) = admit::check_headers(&headers, self.policy.admit.max_body) {
+            actions.extend(refuse(&refusal));
+            return actions;
+        }
+        self.state = State::Reading(Admitted {
+            headers: admit::strip(headers),
+            caller,
+            path,
+        });
+        if end_of_stream {
+            actions.extend(self.on_request_body(b"", worker, now));
+        } else {
+            actions.push(Action::Pause);
+        }
+        actions
+    }
+
+    fn models(&self, caller: &str, id: Option<&str>) -> Action {
+        let access = Access::of(&self.policy, caller);
+        let routed = std::iter::once(AUTO).chain(access.tiers().map(|t| &*t.name.0));
+        let routed = routed.map(|id| (id, "pointsman"));
+        let pinned = access.models().filter_map(|name| {
+            let model = self.policy.models.get(name)?;
+            let owner = model
+                .targets
+                .first()
+                .map_or("pointsman", |t| &t.provider.name);
+            Some((&**name, owner))
+        });
+        let aliases = self.policy.aliases.iter();
+        let aliases = aliases.filter(|(_, target)| access.alias(target));
+        let aliases = aliases.map(|(name, _)| (name.as_str(), "pointsman"));
+        let mut offered = routed.chain(pinned).chain(aliases);
+        let Some(id) = id else {
+            return json_reply(200, models::models_list(offered));
+        };
+        match offered.find(|(name, _)| *name == id) {
+            Some((name, owner)) => json_reply(200, models::model_object(name, owner)),
+            None => {
+                let list = &self.policy.admit.models_path;
+                let refusal = ErrorReply {
+                    status: 404,
+                    kind: error::INVALID_REQUEST,
+                    code: "model_not_found",
+                    message: format!("this gateway offers no such model; GET {list} lists them"),
+                    param: Some("model".to_owned()),
+                };
+                json_reply(refusal.status, refusal.body())
+            }
+        }
+    }
+
+    fn on_body_grew(&mut self, buffered: usize) -> Vec<Action> {
+        if self.reads_request_body() && buffered > self.policy.admit.max_body {
+            self.state = State::Passing;
+            return refuse(&admit::too_large(self.policy.admit.max_body));
+        }
+        vec![Action::Pause]
+    }
+
+    fn on_request_body(&mut self, body: &[u8], worker: &mut Worker, now: Duration) -> Vec<Action> {
+        let State::Reading(admitted) = self.take_state() else {
+            return vec![Action::Continue];
+        };
+        if body.len() > self.policy.admit.max_body {
+            return refuse(&admit::too_large(self.policy.admit.max_body));
+        }
+        let cut = self
+            .policy
+            .llm
+            .as_ref()
+            .map_or(Cut { system: 0, user: 0 }, |llm| Cut {
+                system: llm.max_system_chars,
+                user: llm.max_user_chars,
+            });
+        let request = match request::parse(body, cut) {
+            Ok(request) => request,
+            Err(bad) => return refuse(&bad.into()),
+        };
+        let asked = decide::Asked {
+            caller: &admitted.caller,
+            path: &admitted.path,
+            headers: &admitted.headers,
+            request: &request,
+        };
+        match decide::decide(&self.policy, &asked) {
+            Err(refusal) => refuse(&refusal),
+            Ok(Verdict::Decided(decision)) => {
+                self.hand_over(&admitted, &request, body.len(), decision)
+            }
+            Ok(Verdict::Classify) => {
+                match classifying::begin(&self.policy, &admitted.caller, &request, worker, now) {
+                    Step::Decided(decision, asked) => {
+                        let mut actions = vec![count_classification(asked)];
+                        actions.extend(self.hand_over(&admitted, &request, body.len(), decision));
+                        actions
+                    }
+                    Step::Ask(asking, callout) => {
+                        self.state = State::Asking(Box::new(Undecided {
+                            admitted,
+                            request,
+                            body_len: body.len(),
+                            asking,
+                        }));
+                        vec![Action::Pause, Action::Dispatch(callout)]
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_callout(
+        &mut self,
+        end: CalloutEnd<'_>,
+        worker: &mut Worker,
+        now: Duration,
+    ) -> Vec<Action> {
+        let State::Asking(undecided) = self.take_state() else {
+            return Vec::new();
+        };
+        let Undecided {
+            admitted,
+            request,
+            body_len,
+            asking,
+        } = *undecided;
+        let (decision, asked, took) = asking.end(&self.policy, &admitted.caller, end, worker, now);
+        if let Some(report) = &mut self.report {
+            report.classified_in = Some(took);
+        }
+        let mut actions = vec![count_classification(asked)];
+        if asked == Asked::Failed {
+            // The reasons of a failure are ours; they quote nothing.
+            actions.push(Action::Log(log::Level::Warn, decision.reason.clone()));
+        }
+        actions.extend(self.hand_over(&admitted, &request, body_len, decision));
+        actions
+    }
+
+    fn hand_over(
+        &mut self,
+        admitted: &Admitted,
+        request: &ChatRequest,
+        body_len: usize,
+        decision: Decision,
+    ) -> Vec<Action> {
+        let access = Access::of(&self.policy, &admitted.caller);
+        let targets = plan::targets(&self.policy, &decision.choice, &access);
+        let client = &admitted.headers;
+        let plan = plan::plan(
+            &self.policy,
+            &decision.choice,
+            &targets,
+            request,
+            body_len,
+            client,
+        );
+        let (Some(first), Ok(written)) = (plan.targets.first(), serde_json::to_vec(&plan)) else {
+            return refuse(&ErrorReply {
+                status: 500,
+                kind: error::SERVER,
+                code: "no_target",
+                message: "the policy has no target for this request".to_owned(),
+                param: None,
+            });
+        };
+        let first_cluster = first.cluster.as_bytes().to_vec();
+        let mut headers = client.0.clone();
+        for (name, value) in [
+            (
+                "x-envoy-max-retries",
+                (targets.len().saturating_sub(1)).to_string(),
+            ),
+            (
+                "x-envoy-upstream-rq-per-try-timeout-ms",
+                plan.attempt_timeout_ms.to_string(),
+            ),
+        ] {
+            headers.push((name.to_owned(), value.into_bytes()));
+        }
+        let mut actions = vec![
+            Action::SetRequestHeaders(headers),
+            Action::SetState(state::PLAN, written),
+            Action::SetState(state::CLUSTER, first_cluster),
+            Action::ClearRouteCache,
+        ];
+        if self.policy.log_reason {
+            let reason = names::clean(&decision.reason).into_bytes();
+            actions.push(Action::SetState(state::REASON, reason));
+        }
+        actions.push(Action::Count(Count {
+            metric: "pointsman_requests_total",
+            tags: vec![
+                ("tier", tier_label(&decision)),
+                ("source", decision.source.as_str().to_owned()),
+            ],
+        }));
+        actions.push(Action::Continue);
+        let report = self.report.get_or_insert_default();
+        report.targets = targets
+            .iter()
+            .map(|t| (t.provider.name.to_string(), t.model.to_string()))
+            .collect();
+        report.decision = Some(decision);
+        self.state = State::HandedOver;
+        actions
+    }
+
+    // === response ===
+
+    fn on_response_headers(
+        &mut self,
+        headers: &Headers,
+        attempts: Attempts,
+        end_of_stream: bool,
+    ) -> Vec<Action> {
+        let Some(report) = &self.report else {
+            return vec![Action::Continue];
+        };
+        let mut actions: Vec<Action> = RESPONSE_HEADERS_REMOVED
+            .iter()
+            .filter(|name| headers.get(name).is_some())
+            .map(|name| Action::SetResponseHeader(name, None))
+            .collect();
+        let told = report.headers(&attempts);
+        actions.extend(
+            names::RESPONSE
+                .iter()
+                .map(|name| (*name, told.iter().find(|(n, _)| n == name)))
+                .filter(|(name, told)| told.is_some() || headers.get(name).is_some())
+                .map(|(name, told)| Action::SetResponseHeader(name, told.map(|(_, v)| v.clone()))),
+        );
+        let status = headers.status();
+        let failed = matches!(self.state, State::HandedOver)
+            && status >= 300
+            && attempts.answered_by_provider();
+        if !failed {
+            actions.push(Action::Continue);
+            return actions;
+        }
+        // A failed stream may stay open for long, and says nothing that is worth waiting for.
+        let is_unread = headers.get("content-encoding").is_some()
+            || headers.get("content-type").is_some_and(is_event_stream);
+        let kept = headers
+            .0
+            .iter()
+            .filter(|(name, _)| is_kept_on_failure(name))
+            .filter_map(|(name, value)| {
+                Some((name.clone(), String::from_utf8(value.clone()).ok()?))
+            })
+            .collect();
+        if end_of_stream || is_unread {
+            return vec![self.fail(status, b"", kept, &attempts)];
+        }
+        self.state = State::Failing {
+            status,
+            headers: kept,
+            attempts,
+        };
+        vec![Action::Pause]
+    }
+
+    fn on_response_body(&mut self, body: &[u8], end_of_stream: bool) -> Vec<Action> {
+        if !self.reads_response_body() {
+            return vec![Action::Continue];
+        }
+        let is_too_large = body.len() > MAX_ERROR_BODY;
+        if !end_of_stream && !is_too_large {
+            return vec![Action::Pause];
+        }
+        let State::Failing {
+            status,
+            headers,
+            attempts,
+        } = self.take_state()
+        else {
+            return vec![Action::Continue];
+        };
+        let read = if is_too_large { b"" } else { body };
+        vec![self.fail(status, read, headers, &attempts)]
+    }
+
+    /// The answer when every attempt failed, in OpenAI's form.
+    fn fail(
+        &mut self,
+        status: u16,
+        body: &[u8],
+        kept: Vec<(String, String)>,
+        attempts: &Attempts,
+    ) -> Action {
+        self.state = State::Passing;
+        let report = self.report.get_or_insert_default();
+        let (provider, model) = report.served_by(attempts).unwrap_or_default();
+        // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
+        let body = match attempts.last_outcome() {
+            Some(Outcome::Status(answered)) if answered == status => body,
+            _ => b"",
+        };
+        let (status, body) = final_error(status, body, provider, model);
+        let mut headers = kept;
+        let told = report.headers(attempts).into_iter();
+        headers.extend(told.map(|(name, value)| (name.to_owned(), value)));
+        json_reply_with(status, headers, body)
+    }
+}
+
+/// What of a failed answer's headers is the client's business.
+fn is_kept_on_failure(name: &str) -> bool {
+    matches!(
+        name,
+        "retry-after" | "retry-after-ms" | "x-should-retry" | "x-request-id" | "request-id"
+    ) || name.starts_with("x-ratelimit-")
+}
+
+fn refuse(refusal: &ErrorReply) -> Vec<Action> {
+    vec![json_reply(refusal.status, refusal.body())]
+}
+
+fn json_reply(status: u16, body: Vec<u8>) -> Action {
+    json_reply_with(status, Vec::new(), body)
+}
+
+fn json_reply_with(status: u16, mut headers: Vec<(String, String)>, body: Vec<u8>) -> Action {
+    headers.push(("content-type".to_owned(), "application/json".to_owned()));
+    Action::Reply(Reply {
+        status,
+        headers,
+        body,
+    })
+}
+
+fn count_classification(asked: Asked) -> Action {
+    Action::Count(Count {
+        metric: "pointsman_classifications_total",
+        tags: vec![("result", asked.as_str().to_owned())],
+    })
+}
+
+fn tier_label(decision: &Decision) -> String {
+    match &decision.choice {
+        Choice::Tier(tier) => tier.to_string(),
+        Choice::Model(_) => "none".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "role_tests.rs"]
+mod tests;

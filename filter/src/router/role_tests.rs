@@ -1,0 +1,454 @@
+use super::*;
+use crate::router::plan::Plan;
+
+const POLICY: &str = r#"{
+  "version": 1,
+  "default_tier": "fast",
+  "admit": {"max_body": 4096},
+  "tiers": {
+    "fast": {"description": "short", "targets": [{"provider": "a", "model": "m-a"}, {"provider": "b", "model": "m-b"}],
+             "timeouts": {"first_event": "3s", "one_shot": "40s"}},
+    "slow": {"description": "long", "targets": [{"provider": "b", "model": "m-slow"}]}
+  },
+  "providers": {"a": {"cluster": "ca", "api": "openai", "host": "a.test", "pass_headers": ["x-pass"]},
+                "b": {"cluster": "cb", "api": "openai", "set_headers": {"x-set": "1"}}},
+  "classify": [{"llm": {"cluster": "judge", "model": "j", "timeout": "800ms"}}],
+  "log_reason": true
+}"#;
+
+const CHAT: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"hello"}]}"#;
+
+struct Exchange {
+    router: Router,
+    worker: Worker,
+    now: Duration,
+}
+
+impl Exchange {
+    fn new() -> Self {
+        Exchange::with(Worker::default())
+    }
+
+    fn with(worker: Worker) -> Self {
+        let policy = Policy::from_bytes(POLICY.as_bytes()).expect("the test's policy is valid");
+        Exchange {
+            router: Router::new(Arc::new(policy)),
+            worker,
+            now: Duration::from_secs(1000),
+        }
+    }
+
+    fn on(&mut self, event: Event<'_>) -> Vec<Action> {
+        self.router.on(event, &mut self.worker, self.now)
+    }
+
+    fn headers(&mut self, method: &str, path: &str, more: &[(&str, &str)]) -> Vec<Action> {
+        let pseudo = [(":method", method), (":path", path), (":authority", "gw")];
+        self.on(Event::RequestHeaders {
+            headers: headers(&[&pseudo, more].concat()),
+            caller_metadata: None,
+            end_of_stream: false,
+        })
+    }
+
+    fn chat(&mut self, body: &[u8]) -> Vec<Action> {
+        self.headers("POST", "/v1/chat/completions", &[]);
+        self.on(Event::RequestBody(body))
+    }
+
+    fn callout(&mut self, content: &str) -> Vec<Action> {
+        let body = serde_json::json!({"choices": [{"message": {"content": content}}]}).to_string();
+        self.now += Duration::from_millis(73);
+        self.on(Event::Callout(CalloutEnd::Answered {
+            status: 200,
+            body: body.as_bytes(),
+        }))
+    }
+
+    fn answer(&mut self, status: &str, more: &[(&str, &str)], attempts: Attempts) -> Vec<Action> {
+        self.on(Event::ResponseHeaders {
+            headers: headers(&[&[(":status", status)], more].concat()),
+            attempts,
+            end_of_stream: false,
+        })
+    }
+}
+
+fn headers(list: &[(&str, &str)]) -> Headers {
+    let own = |(n, v): &(&str, &str)| ((*n).to_owned(), v.as_bytes().to_vec());
+    Headers(list.iter().map(own).collect())
+}
+
+fn attempts(outcomes: &str, count: usize, target: usize, details: &str) -> Attempts {
+    Attempts {
+        last: Some(state::Attempt { count, target }),
+        outcomes: outcomes.to_owned(),
+        code_details: details.to_owned(),
+    }
+}
+
+fn state_of<'a>(actions: &'a [Action], key: &str) -> Option<&'a [u8]> {
+    actions.iter().find_map(|a| match a {
+        Action::SetState(k, value) if *k == key => Some(value.as_slice()),
+        _ => None,
+    })
+}
+
+fn reply_of(actions: &[Action]) -> (u16, serde_json::Value) {
+    actions
+        .iter()
+        .find_map(|a| match a {
+            Action::Reply(r) => Some((r.status, serde_json::from_slice(&r.body).expect("JSON"))),
+            _ => None,
+        })
+        .expect("a reply")
+}
+
+fn response_headers(actions: &[Action]) -> Vec<(&str, &str)> {
+    actions
+        .iter()
+        .filter_map(|a| match a {
+            Action::SetResponseHeader(name, Some(value)) => Some((*name, value.as_str())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_not_ours_passes_untouched() {
+    for (method, path) in [
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/embeddings"),
+        ("POST", "/v1/chat/completions/x"),
+        ("GET", "/v1/modelsx"),
+        ("POST", "/v1/models"),
+    ] {
+        let mut exchange = Exchange::new();
+        assert_eq!(
+            exchange.headers(method, path, &[]),
+            [Action::Continue],
+            "{method} {path}"
+        );
+        assert_eq!(
+            exchange.answer("200", &[], Attempts::default()),
+            [Action::Continue]
+        );
+    }
+}
+
+#[test]
+fn a_named_tier_is_handed_over_at_once() {
+    let mut exchange = Exchange::new();
+    let held = exchange.headers(
+        "POST",
+        "/v1/chat/completions?x=1",
+        &[
+            ("x-llm-policy", "fast"),
+            ("x-envoy-max-retries", "99"),
+            ("x-pointsman-reply", "1"),
+            ("x-routed-model", "forged"),
+            ("user-agent", "me"),
+            ("x-pass", "yes"),
+            ("cookie", "secret"),
+        ],
+    );
+    assert_eq!(held.last(), Some(&Action::Pause));
+    let actions = exchange.on(Event::RequestBody(CHAT));
+    assert_eq!(actions.last(), Some(&Action::Continue));
+    assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"ca"[..]));
+    assert!(actions.contains(&Action::ClearRouteCache));
+
+    let plan: Plan<'_> =
+        serde_json::from_slice(state_of(&actions, state::PLAN).expect("a plan")).expect("JSON");
+    assert_eq!(plan.attempt_timeout_ms, 40_000);
+    assert_eq!(plan.body_len, CHAT.len());
+    assert_eq!(&CHAT[plan.model_span.clone()], br#""auto""#);
+    assert_eq!(plan.user_agent.as_deref(), Some("me"));
+    let seen: Vec<_> = plan
+        .targets
+        .iter()
+        .map(|t| (&*t.host, &*t.path, &*t.sent_as, t.headers.len()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("a.test", "/v1/chat/completions", "m-a", 1),
+            ("cb", "/v1/chat/completions", "m-b", 1)
+        ]
+    );
+    assert!(
+        !String::from_utf8_lossy(state_of(&actions, state::PLAN).expect("a plan"))
+            .contains("secret")
+    );
+
+    let Some(Action::SetRequestHeaders(set)) = actions
+        .iter()
+        .find(|a| matches!(a, Action::SetRequestHeaders(_)))
+    else {
+        panic!("no headers were set");
+    };
+    let set = Headers(set.clone());
+    assert_eq!(set.text("x-envoy-max-retries"), Some("1"));
+    assert_eq!(
+        set.text("x-envoy-upstream-rq-per-try-timeout-ms"),
+        Some("40000")
+    );
+    assert_eq!(
+        (set.get("x-pointsman-reply"), set.get("x-routed-model")),
+        (None, None)
+    );
+}
+
+#[test]
+fn a_stream_has_its_own_timeout() {
+    let mut exchange = Exchange::new();
+    let actions = exchange
+        .chat(br#"{"model":"fast","stream":true,"messages":[{"role":"user","content":"x"}]}"#);
+    let plan: Plan<'_> =
+        serde_json::from_slice(state_of(&actions, state::PLAN).expect("a plan")).expect("JSON");
+    assert_eq!((plan.stream, plan.attempt_timeout_ms), (true, 3000));
+}
+
+#[test]
+fn the_classifier_decides_and_the_answer_says_so() {
+    let mut exchange = Exchange::new();
+    let asked = exchange.chat(CHAT);
+    assert!(matches!(&asked[..], [.., Action::Pause, Action::Dispatch(c)] if c.cluster == "judge"));
+    let actions = exchange
+        .callout(r#"{"tier":"slow","reason":"it is\r\nlong","estimated_complexity":"high"}"#);
+    assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"cb"[..]));
+    assert_eq!(
+        state_of(&actions, state::REASON),
+        Some(&b"high complexity: it is long"[..])
+    );
+    let told = exchange.answer(
+        "200",
+        &[("set-cookie", "x"), ("x-routing-confidence", "forged")],
+        attempts("b=200", 1, 0, "via_upstream"),
+    );
+    assert_eq!(
+        response_headers(&told),
+        [
+            ("x-routed-provider", "b"),
+            ("x-routed-model", "m-slow"),
+            ("x-routed-attempts", "b=200"),
+            ("x-routing-tier", "slow"),
+            ("x-routing-reason", "high complexity: it is long"),
+            ("x-routing-source", "llm"),
+            ("x-classification-time", "73ms"),
+        ]
+    );
+    assert!(told.contains(&Action::SetResponseHeader("set-cookie", None)));
+    assert!(told.contains(&Action::SetResponseHeader("x-routing-confidence", None)));
+    assert_eq!(told.last(), Some(&Action::Continue));
+}
+
+#[test]
+fn the_same_question_is_asked_once() {
+    let mut first = Exchange::new();
+    first.chat(CHAT);
+    first.callout("slow");
+    let mut second = Exchange::with(first.worker);
+    let actions = second.chat(CHAT);
+    assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"cb"[..]));
+    assert!(!actions.iter().any(|a| matches!(a, Action::Dispatch(_))));
+    let told = second.answer("200", &[], attempts("b=200", 1, 0, "via_upstream"));
+    assert!(response_headers(&told).contains(&("x-routing-source", "cache")));
+}
+
+#[test]
+fn whatever_the_classifier_does_the_default_tier_serves() {
+    type End = CalloutEnd<'static>;
+    let answered = |status, body: &'static str| -> End {
+        CalloutEnd::Answered {
+            status,
+            body: body.as_bytes(),
+        }
+    };
+    for (end, waited, expected) in [
+        (
+            CalloutEnd::NotSent,
+            0,
+            "classifier has no healthy host, or no cluster",
+        ),
+        (CalloutEnd::Reset, 5, "classifier connection failed"),
+        (answered(504, ""), 800, "classifier timed out after 800 ms"),
+        (answered(504, ""), 10, "classifier answered status 504"),
+        (answered(500, "oops"), 10, "classifier answered status 500"),
+    ] {
+        let mut exchange = Exchange::new();
+        exchange.chat(CHAT);
+        exchange.now += Duration::from_millis(waited);
+        let actions = exchange.on(Event::Callout(end));
+        assert_eq!(state_of(&actions, state::REASON), Some(expected.as_bytes()));
+        assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"ca"[..]));
+        let told = exchange.answer("200", &[], attempts("a=200", 1, 0, "via_upstream"));
+        assert!(response_headers(&told).contains(&("x-routing-source", "default")));
+        // A failure is not cached: the next one asks again.
+        let mut next = Exchange::with(exchange.worker);
+        assert!(matches!(&next.chat(CHAT)[..], [.., Action::Dispatch(_)]));
+    }
+}
+
+#[test]
+fn a_dead_classifier_is_skipped_after_five_failures_and_probed_by_one() {
+    let mut worker = Worker::default();
+    for _ in 0..5 {
+        let mut exchange = Exchange::with(worker);
+        exchange.chat(CHAT);
+        exchange.on(Event::Callout(CalloutEnd::Reset));
+        worker = exchange.worker;
+    }
+    let asks = |worker: Worker, now: u64| -> (bool, Exchange) {
+        let mut exchange = Exchange::with(worker);
+        exchange.now = Duration::from_secs(now);
+        let actions = exchange.chat(CHAT);
+        let asks = actions.iter().any(|a| matches!(a, Action::Dispatch(_)));
+        (asks, exchange)
+    };
+    let (asked, exchange) = asks(worker, 1009);
+    assert!(!asked);
+    let (asked, probe) = asks(exchange.worker, 1011);
+    assert!(asked);
+    let (asked, mut other) = asks(probe.worker, 1011);
+    assert!(!asked, "one probe at a time");
+    // The probe's client leaves: the slot is given back.
+    let mut probe = Exchange {
+        worker: std::mem::take(&mut other.worker),
+        ..probe
+    };
+    probe.on(Event::Done);
+    assert_eq!(probe.worker.in_flight, 0);
+    assert!(asks(probe.worker, 1011).0);
+}
+
+#[test]
+fn refusals_are_openai_errors() {
+    let chat = "/v1/chat/completions";
+    let mut exchange = Exchange::new();
+    let refused = exchange.headers("POST", chat, &[("content-encoding", "gzip")]);
+    assert_eq!(reply_of(&refused).0, 415);
+    let refused = Exchange::new().headers("POST", chat, &[("content-length", "4097")]);
+    assert_eq!(reply_of(&refused).0, 413);
+
+    let mut exchange = Exchange::new();
+    exchange.headers("POST", chat, &[]);
+    assert_eq!(
+        exchange.on(Event::RequestBodyGrew { buffered: 4096 }),
+        [Action::Pause]
+    );
+    let (status, body) = reply_of(&exchange.on(Event::RequestBodyGrew { buffered: 4097 }));
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (413, &"request_too_large".into())
+    );
+
+    let (status, body) = reply_of(&Exchange::new().chat(b"{"));
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (400, &"invalid_json".into())
+    );
+    let mut exchange = Exchange::new();
+    let empty = exchange.on(Event::RequestHeaders {
+        headers: headers(&[(":method", "POST"), (":path", chat)]),
+        caller_metadata: None,
+        end_of_stream: true,
+    });
+    assert_eq!(reply_of(&empty).0, 400);
+}
+
+#[test]
+fn models_are_listed() {
+    let list = |path: &str| reply_of(&Exchange::new().headers("GET", path, &[]));
+    let (status, body) = list("/v1/models?limit=3");
+    let ids: Vec<_> = body["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|m| m["id"].clone())
+        .collect();
+    assert_eq!(
+        (status, ids),
+        (
+            200,
+            vec![
+                "auto".into(),
+                "fast".into(),
+                "slow".into(),
+                "m-a".into(),
+                "m-b".into(),
+                "m-slow".into()
+            ]
+        )
+    );
+    assert_eq!(list("/v1/models/m-a").1["owned_by"], "a");
+    assert_eq!(list("/v1/models/none").0, 404);
+}
+
+#[test]
+fn when_every_attempt_failed_the_last_error_is_told() {
+    let limited =
+        br#"{"error":{"message":"slow down","type":"rate_limit_error","code":null,"param":null}}"#;
+    for (status, body, outcomes, expected, code) in [
+        (
+            "429",
+            &limited[..],
+            "a=503, b=429",
+            429,
+            serde_json::Value::Null,
+        ),
+        (
+            "401",
+            br#"{"error":{"message":"bad key sk-123"}}"#,
+            "a=503, b=401",
+            502,
+            "provider_auth_failed".into(),
+        ),
+        (
+            "404",
+            b"{}",
+            "a=503, b=404",
+            502,
+            "provider_model_not_found".into(),
+        ),
+    ] {
+        let mut exchange = Exchange::new();
+        exchange.headers("POST", "/v1/chat/completions", &[("x-llm-policy", "fast")]);
+        exchange.on(Event::RequestBody(CHAT));
+        let more = [
+            ("content-type", "application/json"),
+            ("retry-after", "7"),
+            ("x-secret", "1"),
+        ];
+        let held = exchange.answer(status, &more, attempts(outcomes, 2, 1, "via_upstream"));
+        assert_eq!(held, [Action::Pause]);
+        let actions = exchange.on(Event::ResponseBody {
+            body,
+            end_of_stream: true,
+        });
+        let (status, body) = reply_of(&actions);
+        assert_eq!((status, &body["error"]["code"]), (expected, &code));
+        let [Action::Reply(reply)] = &actions[..] else {
+            panic!("one reply");
+        };
+        assert!(!String::from_utf8_lossy(&reply.body).contains("sk-123"));
+        let told: Vec<_> = reply
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        assert!(told.contains(&("retry-after", "7")));
+        assert!(told.contains(&("x-routed-attempts", outcomes)));
+        assert!(told.contains(&("x-routed-provider", "b")));
+        assert!(!told.iter().any(|(n, _)| *n == "x-secret"));
+    }
+}
+
+#[test]
+fn a_reload_changes_nothing_for_a_request_under_way() {
+    let mut exchange = Exchange::new();
+    exchange.chat(CHAT);
+    // The root context has another policy by now; this request's is its own.
+    let actions = exchange.callout("slow");
+    assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"cb"[..]));
+}
