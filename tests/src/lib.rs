@@ -1,6 +1,6 @@
 //! Real Envoys, real providers.
 
-pub mod client;
-pub mod load;
-pub mod upstream;
-pub mod wire;
+pub mod envoy;
+pub mod policy_file;
+pub mod render;
+pub mod standin;

