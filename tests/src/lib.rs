@@ -1,6 +1,11 @@
-//! Real Envoys, real providers.
+//! Real Envoys, real HTTP providers, and what measures them.
 
+pub mod client;
 pub mod envoy;
+pub mod gateway;
+pub mod load;
 pub mod policy_file;
 pub mod render;
 pub mod standin;
+pub mod upstream;
+pub mod wire;

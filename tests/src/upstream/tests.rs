@@ -163,7 +163,11 @@ async fn remembers_what_it_was_asked() {
         (seen.prompt("user").as_str(), seen.header("x-a").as_str()),
         ("u", "b")
     );
-    assert!(upstream.wait_for(Duration::from_secs(5), |c| c.in_flight == 0).await);
+    assert!(
+        upstream
+            .wait_for(Duration::from_secs(5), |c| c.in_flight == 0)
+            .await
+    );
     upstream.clear();
     assert_eq!(
         (upstream.requests().len(), upstream.counters()),

@@ -1,0 +1,23 @@
+//! The main job: a request is classified, routed, answered, and told why.
+
+use pointsman_tests::gateway::Gateway;
+use pointsman_tests::upstream::Behaviour;
+
+#[tokio::test]
+async fn a_request_is_classified_routed_and_told_why() {
+    let gateway = Gateway::start("classified").await;
+    gateway.classifier.set(Behaviour::Classify {
+        content: r#"{"tier":"quality","reason":"needs care","estimated_complexity":"high"}"#.into(),
+        delay: std::time::Duration::from_millis(20),
+    });
+    let reply = gateway.chat(&[], "auto").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-routed-provider"), "beta");
+    assert_eq!(reply.header("x-routed-model"), "beta-large");
+    assert_eq!(reply.header("x-routing-tier"), "quality");
+    assert_eq!(reply.header("x-routing-source"), "llm");
+    assert_eq!(
+        gateway.beta.last().expect("a request").model(),
+        "beta-large"
+    );
+}
