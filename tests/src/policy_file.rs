@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use pointsman::policy::Policy;
 use serde_norway::{Mapping, Value};
 
 use crate::render::{Endpoints, Role};
@@ -27,7 +28,7 @@ pub fn prepare(yaml: &str, endpoints: &Endpoints) -> Result<PolicyFile, String> 
         apply_classifier(document, endpoints, &mut notes);
     }
     let json = serde_json::to_string(&policy).map_err(|e| format!("not a policy: {e}"))?;
-    validate(&json)?;
+    Policy::from_bytes(json.as_bytes()).map_err(|e| e.to_string())?;
     Ok(PolicyFile { json, notes })
 }
 
@@ -232,7 +233,142 @@ fn mapping<'d>(document: &'d mut Mapping, key: &str) -> Option<&'d mut Mapping> 
     document.get_mut(key).and_then(Value::as_mapping_mut)
 }
 
-/// What the filter would say to it.
-fn validate(_json: &str) -> Result<(), String> {
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::Endpoint;
+
+    const SHIPPED: &str = include_str!("../../envoy/policy.yaml");
+
+    fn endpoints(
+        openai: Option<&str>,
+        anthropic: Option<&str>,
+        classifier: Option<&str>,
+    ) -> Endpoints {
+        let endpoint = |role, url| Endpoint::new(role, url, None).unwrap();
+        Endpoints::from([
+            ("openai".into(), endpoint(Role::OpenAi, openai)),
+            ("anthropic".into(), endpoint(Role::Anthropic, anthropic)),
+            ("classifier".into(), endpoint(Role::Classifier, classifier)),
+        ])
+    }
+
+    fn shipped(endpoints: &Endpoints) -> (Policy, Vec<String>) {
+        let file = prepare(SHIPPED, endpoints).unwrap();
+        (
+            Policy::from_bytes(file.json.as_bytes()).unwrap(),
+            file.notes,
+        )
+    }
+
+    #[test]
+    fn the_shipped_policy_is_valid_as_it_stands() {
+        let (policy, notes) = shipped(&Endpoints::new());
+        let tiers: Vec<&str> = policy.tiers.iter().map(|t| &*t.name.0).collect();
+        assert_eq!(tiers, ["fast", "balanced", "quality", "reasoning"]);
+        for tier in &policy.tiers {
+            let mut providers: Vec<&str> = tier.targets.iter().map(|t| &*t.provider.name).collect();
+            providers.sort_unstable();
+            assert_eq!(providers, ["anthropic", "openai"], "tier {}", tier.name);
+        }
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn base_urls_become_host_and_path() {
+        let all = endpoints(
+            Some("http://127.0.0.1:8080/v1"),
+            Some("https://proxy.example/claude/"),
+            Some("http://[::1]/x/v1"),
+        );
+        let (policy, notes) = shipped(&all);
+        let place = |name: &str| {
+            (
+                policy.providers[name].host.clone(),
+                policy.providers[name].path.clone(),
+            )
+        };
+        assert_eq!(
+            place("openai"),
+            ("127.0.0.1:8080".into(), "/v1/chat/completions".into())
+        );
+        assert_eq!(
+            place("anthropic"),
+            ("proxy.example".into(), "/claude/v1/chat/completions".into())
+        );
+        let llm = policy.llm.unwrap();
+        assert_eq!(
+            (llm.host.as_str(), llm.path.as_str()),
+            ("[::1]", "/x/v1/chat/completions")
+        );
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_configured_is_left_out() {
+        let (policy, notes) = shipped(&endpoints(Some("http://localhost:1/v1"), None, None));
+        assert!(policy.tiers.iter().all(|t| t.targets.len() == 1));
+        assert!(!policy.providers.contains_key("anthropic"));
+        assert!(!policy.models.contains_key("claude-opus-4-5"));
+        assert!(policy.llm.is_none());
+        let expected = [
+            "provider anthropic is left out: neither ANTHROPIC_API_KEY nor ANTHROPIC_BASE_URL is set",
+            "models without a provider, left out: claude-haiku-4-5, claude-opus-4-5, claude-sonnet-4-5",
+            "the LLM classifier is left out: neither CLASSIFIER_API_KEY nor CLASSIFIER_BASE_URL is set; what no rule decides goes to the default tier, fast",
+        ];
+        assert_eq!(notes, expected);
+    }
+
+    #[test]
+    fn errors_are_one_line_that_names_the_repair() {
+        let check = |yaml: &str, endpoints: &Endpoints, expected: &str| {
+            assert_eq!(prepare(yaml, endpoints).unwrap_err(), expected);
+        };
+        let none = Endpoints::new();
+        check(
+            &SHIPPED.replace(
+                "{provider: anthropic, model: claude-opus-4-5}",
+                "{provider: antropic, model: claude-opus-4-5}",
+            ),
+            &none,
+            "tiers.reasoning.targets[1].provider: no provider \"antropic\"; did you mean \"anthropic\"?",
+        );
+        check(
+            SHIPPED,
+            &endpoints(None, None, Some("http://localhost:1/v1")),
+            "no target is left for tiers.fast, tiers.balanced, tiers.quality, tiers.reasoning: \
+             neither ANTHROPIC_API_KEY nor ANTHROPIC_BASE_URL is set; neither OPENAI_API_KEY nor OPENAI_BASE_URL is set",
+        );
+        assert!(
+            prepare("tiers: {a: 1, a: 2}", &none)
+                .unwrap_err()
+                .contains("duplicate")
+        );
+    }
+
+    #[test]
+    fn names_of_a_model_that_is_left_out_go_with_it() {
+        let yaml = "
+version: 1
+default_tier: a
+tiers: {a: {description: d, targets: [{provider: openai, model: m}, {provider: anthropic, model: n}]}}
+providers: {openai: {cluster: openai, api: openai}, anthropic: {cluster: anthropic, api: openai}, own: {cluster: own, api: openai}}
+models:
+  m: {targets: [{provider: openai}, {provider: anthropic, model: m-there}], fallback: [n, o]}
+  n: {context: 1000}
+  o: {targets: [{provider: own}]}
+aliases: {x: n, y: m}
+callers: {c: {tiers: [a], models: [n, m]}}
+";
+        let file = prepare(yaml, &endpoints(Some("http://localhost:1/v1"), None, None)).unwrap();
+        let policy = Policy::from_bytes(file.json.as_bytes()).unwrap();
+        assert_eq!(
+            policy.models.keys().map(|k| &**k).collect::<Vec<_>>(),
+            ["m", "o"]
+        );
+        assert_eq!(policy.models["m"].fallback, ["o".into()]);
+        assert_eq!(policy.models["m"].targets.len(), 1);
+        assert_eq!(policy.aliases.keys().collect::<Vec<_>>(), ["y"]);
+        assert_eq!(policy.callers["c"].models, Some(vec!["m".into()]));
+    }
 }

@@ -720,3 +720,223 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     file.write_all(bytes).map_err(fail)?;
     fs::rename(&new, path).map_err(fail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn base_urls() {
+        let check = |role, url: &str, expected: Result<(&str, u16, bool, &str), &str>| {
+            let endpoint = Endpoint::new(role, Some(url), None);
+            let place = endpoint.as_ref().map(|e| {
+                let place = e.place().unwrap();
+                (
+                    place.authority.as_str(),
+                    place.port,
+                    place.tls,
+                    place.path.as_str(),
+                )
+            });
+            assert_eq!(place.map_err(String::as_str), expected, "{url}");
+        };
+        use Role::{Anthropic, OpenAi};
+        check(
+            OpenAi,
+            "https://api.openai.com/v1",
+            Ok(("api.openai.com", 443, true, "/v1/chat/completions")),
+        );
+        check(
+            OpenAi,
+            "http://127.0.0.1:8000/v1/",
+            Ok(("127.0.0.1:8000", 8000, false, "/v1/chat/completions")),
+        );
+        check(
+            OpenAi,
+            "http://h:80/a/b/v1",
+            Ok(("h", 80, false, "/a/b/v1/chat/completions")),
+        );
+        check(
+            OpenAi,
+            "https://[::1]:8443/v1",
+            Ok(("[::1]:8443", 8443, true, "/v1/chat/completions")),
+        );
+        check(
+            Anthropic,
+            "https://api.anthropic.com",
+            Ok(("api.anthropic.com", 443, true, "/v1/chat/completions")),
+        );
+        check(
+            OpenAi,
+            "ftp://h/v1",
+            Err("scheme \"ftp\" is neither http nor https"),
+        );
+        check(
+            OpenAi,
+            "http://me:secret@h/v1",
+            Err("a name or password in the URL; the key has a variable of its own"),
+        );
+        check(
+            OpenAi,
+            "http://h/v1?key=x",
+            Err("a base URL has no query and no fragment"),
+        );
+    }
+
+    /// Renders into a folder of its own; no Envoy is needed.
+    fn rendered(
+        test: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> (PathBuf, Result<Notes, String>) {
+        let dir =
+            std::env::temp_dir().join(format!("pointsman-render-{test}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        let mut settings = Settings::for_test(&dir, Version(1, 40, 0)).unwrap();
+        settings.wasm = dir.join("given.wasm");
+        fs::write(&settings.wasm, "wasm").unwrap();
+        for (cluster, role) in [
+            ("openai", Role::OpenAi),
+            ("anthropic", Role::Anthropic),
+            ("classifier", Role::Classifier),
+        ] {
+            let endpoint =
+                Endpoint::new(role, Some("http://127.0.0.1:9/v1"), Some("sk-secret")).unwrap();
+            settings.endpoints.insert(cluster.into(), endpoint);
+        }
+        change(&mut settings);
+        let notes = render(&settings);
+        (dir, notes)
+    }
+
+    fn load(dir: &Path, file: &str) -> Value {
+        serde_norway::from_str(&fs::read_to_string(dir.join(file)).unwrap()).unwrap()
+    }
+
+    fn names(list: &Value) -> Vec<String> {
+        list.as_sequence()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn keys_are_in_their_own_files_only() {
+        let (dir, notes) = rendered("keys", |_| {});
+        notes.unwrap();
+        let mode = |path: &str| fs::metadata(dir.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("secrets"), mode("secrets/openai")), (0o700, 0o600));
+        assert_eq!(
+            fs::read_to_string(dir.join("secrets/openai")).unwrap(),
+            "sk-secret"
+        );
+        for file in [
+            "bootstrap.yaml",
+            "listener.yaml",
+            "routes.yaml",
+            "clusters.yaml",
+            "ecds/router.yaml",
+            "sds/openai.yaml",
+        ] {
+            assert!(
+                !fs::read_to_string(dir.join(file))
+                    .unwrap()
+                    .contains("sk-secret"),
+                "{file}"
+            );
+        }
+        assert_eq!(format!("{:?}", Secret("sk-secret".into())), "(secret)");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_further_provider_gets_clusters_like_openais() {
+        let (dir, notes) = rendered("third", |settings| {
+            let endpoint =
+                Endpoint::new(Role::OpenAi, Some("https://third.example:8443/v1"), None).unwrap();
+            settings.endpoints.insert("third".into(), endpoint);
+        });
+        notes.unwrap();
+        let clusters = load(&dir, "clusters.yaml");
+        let list = names(&clusters["resources"]);
+        assert!(
+            list.ends_with(&["third".into(), "third_endpoints".into()]),
+            "{list:?}"
+        );
+        let text =
+            serde_norway::to_string(clusters["resources"].as_sequence().unwrap().last().unwrap())
+                .unwrap();
+        assert!(
+            text.contains("sni: third.example") && text.contains("port_value: 8443"),
+            "{text}"
+        );
+        assert!(!text.contains("openai"), "{text}");
+        assert!(
+            fs::read_to_string(dir.join("routes.yaml"))
+                .unwrap()
+                .contains("cluster: third")
+        );
+        assert!(dir.join("sds/third.yaml").exists());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_configured_has_no_cluster() {
+        let (dir, notes) = rendered("out", |settings| {
+            for (cluster, role) in [
+                ("anthropic", Role::Anthropic),
+                ("classifier", Role::Classifier),
+            ] {
+                settings
+                    .endpoints
+                    .insert(cluster.into(), Endpoint::new(role, None, None).unwrap());
+            }
+        });
+        assert_eq!(notes.unwrap().len(), 3);
+        assert_eq!(
+            names(&load(&dir, "clusters.yaml")["resources"]),
+            ["openai", "openai_endpoints", "unavailable"]
+        );
+        assert!(
+            !fs::read_to_string(dir.join("routes.yaml"))
+                .unwrap()
+                .contains("anthropic")
+        );
+        assert!(!dir.join("secrets/anthropic").exists());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn an_older_envoy_gets_what_it_knows() {
+        let check = |version: Version, refresh: bool, prefix: bool, secret: &str| {
+            let (dir, notes) = rendered(&format!("old{}", version.1), |settings| {
+                settings.version = version
+            });
+            let text = |file: &str| fs::read_to_string(dir.join(file)).unwrap();
+            assert_eq!(notes.unwrap().is_empty(), refresh, "{version}");
+            assert_eq!(
+                text("routes.yaml").contains("refresh_cluster_on_retry"),
+                refresh,
+                "{version}"
+            );
+            assert_eq!(
+                text("clusters.yaml").contains("header_value_prefix"),
+                prefix,
+                "{version}"
+            );
+            assert_eq!(text("secrets/openai"), secret, "{version}");
+            fs::remove_dir_all(dir).unwrap();
+        };
+        check(Version(1, 36, 4), false, false, "Bearer sk-secret");
+        check(Version(1, 38, 2), false, true, "sk-secret");
+        check(Version(1, 39, 3), true, true, "sk-secret");
+        let (_, refused) = rendered("old35", |settings| settings.version = Version(1, 35, 9));
+        assert!(
+            refused
+                .unwrap_err()
+                .starts_with("this Envoy is 1.35.9; Pointsman needs 1.36.0 or later")
+        );
+    }
+}

@@ -262,3 +262,29 @@ fn pick(question: &str) -> (&'static str, String, &'static str) {
     }
     ("fast", "stand-in: a short, plain question".into(), "low")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn picks_a_tier_by_words() {
+        let check = |prompt: &str, expected: &str| {
+            assert_eq!(pick(&question(prompt)).0, expected, "{prompt}")
+        };
+        check(
+            r#"{"latest_user_message": "What is the capital of France?"}"#,
+            "fast",
+        );
+        check(
+            r#""{\"latest_user_message\": \"Prove that this terminates\"}""#,
+            "reasoning",
+        );
+        check(
+            r#"{"latest_user_message": "Explain TCP slow start"}"#,
+            "balanced",
+        );
+        check("Review this contract", "quality");
+        check(&"word ".repeat(100), "balanced");
+    }
+}
