@@ -1,6 +1,7 @@
 //! Stand-ins for providers and for the classifier, on loopback: enough for a first `curl` without keys or network.
 //!
-//! They say so: every answer names the stand-in, the provider it plays and the model it was asked for.
+//! They say so: every answer names the stand-in, the provider it plays and the model it was asked for. A message that
+//! contains `fail openai` makes the one for `openai` answer 503.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -77,7 +78,14 @@ fn complete(name: &str, body: &[u8]) -> Response {
     let Some(model) = request["model"].as_str() else {
         return bad_request("no model");
     };
-    let asked = latest_user_text(&request).chars().count();
+    let asked = latest_user_text(&request);
+    // So that a reader can watch a request move on.
+    if asked.contains(&format!("fail {name}")) {
+        let message = format!("the stand-in for {name} fails as it was told to");
+        let error = json!({"error": {"message": message, "type": "server_error", "param": null, "code": null}});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response();
+    }
+    let asked = asked.chars().count();
     let text = format!(
         "This is the stand-in for {name}, answering as {model}: no model was asked. Your message has {asked} characters."
     );
