@@ -53,8 +53,8 @@ check: toolchain ## Formatting and lints, native and Wasm
 
 bench: build $(ENVOY_READY) ## What the filter costs: a bare Envoy and ours, side by side
 	@echo '== building the benchmark'
-	@cargo build --release --package pointsman-tests --bin bench
-	@$(TARGET_DIR)/release/bench $(BENCH_ARGS)
+	@cargo build --profile tools --package pointsman-tests --bin bench
+	@$(TARGET_DIR)/tools/bench $(BENCH_ARGS)
 	@echo 'The numbers are in $(TARGET_DIR)/bench/results.json'
 
 build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm

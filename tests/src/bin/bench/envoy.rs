@@ -185,29 +185,3 @@ fn ticks(proc: &Path) -> io::Result<Duration> {
         .map(|ticks| Duration::from_millis(ticks * 10))
         .ok_or_else(|| io::Error::other("/proc/<pid>/stat has changed"))
 }
-
-/// `ENVOY`, or the one that `make` installed.
-pub fn binary(root: &Path) -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("ENVOY") {
-        return Ok(path.into());
-    }
-    let installed = std::fs::read_dir(root.join(".venv/lib"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut paths = installed.map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
-    paths
-        .find(|path| path.is_file())
-        .ok_or_else(|| "no Envoy: run `make build`, or set ENVOY to its path".into())
-}
-
-/// The number in `envoy --version`.
-pub fn version(binary: &Path) -> Result<String> {
-    let output = Command::new(binary).arg("--version").output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // <path>  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL
-    let number = text
-        .split_once("version:")
-        .and_then(|(_, build)| build.split('/').nth(1));
-    Ok(number.unwrap_or(text.trim()).to_owned())
-}

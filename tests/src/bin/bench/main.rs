@@ -11,13 +11,15 @@ mod provider;
 mod report;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pointsman_tests::client::chat_request;
+use pointsman_tests::envoy as served;
 use pointsman_tests::load::{Load, Until};
+use pointsman_tests::render;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -93,13 +95,10 @@ fn run(options: Options) -> Result<Report> {
             "bench: built without --release: the load generator itself is slow, do not believe the numbers"
         );
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_owned)
-        .unwrap_or_default();
+    let root = render::root();
     let setup = Setup {
         dir: root.join("target/bench"),
-        binary: envoy::binary(&root)?,
+        binary: served::find()?,
         root,
         provider_port: provider::start()?,
     };
@@ -182,7 +181,7 @@ async fn bench(setup: &Setup, options: Options) -> Result<Report> {
     }
     drop((bare, ours));
     let memory = memory(setup, options).await?;
-    let version = envoy::version(&setup.binary)?;
+    let version = served::version(&setup.binary)?.to_string();
     Ok(Report {
         series,
         memory,
