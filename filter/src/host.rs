@@ -20,9 +20,8 @@ use crate::policy::{CallerSource, Policy};
 use crate::provider::role::{self as provider, HandedOver, ProviderAttempt, Warned};
 use crate::router::classifying::Worker;
 use crate::router::role::{self as router, Router};
-use crate::telemetry::metrics::metric_name;
-use crate::telemetry::report::Attempts;
-use crate::telemetry::state;
+use crate::telemetry::metrics::push_metric_name;
+use crate::telemetry::state::{self, Attempts};
 
 /// On a request while the filter itself answers it: `local_reply_config` passes such a body untouched.
 const REPLY_MARK: &str = "x-pointsman-reply";
@@ -43,7 +42,7 @@ thread_local! {
     /// A VM serves one worker: this is the worker's.
     static WORKER: RefCell<Worker> = RefCell::new(Worker::default());
     static WARNED: RefCell<Warned> = RefCell::new(Warned::default());
-    static METRICS: RefCell<HashMap<String, u32>> = RefCell::new(HashMap::new());
+    static METRICS: RefCell<Metrics> = RefCell::new(Metrics::default());
 }
 
 /// Called once per VM.
@@ -285,17 +284,16 @@ impl HttpContext for RouterStream {
         if !self.machine.enriches() {
             return Flow::Continue;
         }
-        let text = |bytes: Option<Vec<u8>>| {
-            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
-        };
-        let attempts = Attempts {
-            last: property(&[state::ATTEMPT]).and_then(|b| state::Attempt::decode(&b)),
-            outcomes: text(property(&[state::OUTCOMES])),
-            code_details: text(property(&["response", "code_details"])),
-        };
+        let headers = headers(MapType::HttpResponseHeaders);
+        // Who made a good answer need not be asked.
+        let is_from_provider = headers.status() < 300
+            || property(&["response", "code_details"]).as_deref() == Some(b"via_upstream");
         self.on(router::Event::ResponseHeaders {
-            headers: headers(MapType::HttpResponseHeaders),
-            attempts,
+            headers,
+            attempts: property(&[state::ATTEMPTS])
+                .and_then(|bytes| Attempts::decode(&bytes))
+                .unwrap_or_default(),
+            is_from_provider,
             end_of_stream,
         })
     }
@@ -339,10 +337,12 @@ impl ProviderStream {
 impl Context for ProviderStream {
     fn on_done(&mut self) -> bool {
         self.watch.forget(self.id);
-        let failure = property(&["upstream", "transport_failure_reason"]);
-        self.on(provider::Event::Done {
-            connect_failed: failure.is_some_and(|f| !f.is_empty()),
-        });
+        if !self.machine.is_reported() {
+            let failure = property(&["upstream", "transport_failure_reason"]);
+            self.on(provider::Event::Done {
+                connect_failed: failure.is_some_and(|f| !f.is_empty()),
+            });
+        }
         true
     }
 }
@@ -350,15 +350,13 @@ impl Context for ProviderStream {
 impl HttpContext for ProviderStream {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
         let plan = property(&[state::PLAN]);
-        let attempt = property(&[state::ATTEMPT]);
-        let outcomes = property(&[state::OUTCOMES]);
+        let attempts = property(&[state::ATTEMPTS]);
         let cluster = property(&["xds", "cluster_name"]).unwrap_or_default();
         let flow = self.on(provider::Event::RequestHeaders {
             headers: headers(MapType::HttpRequestHeaders),
             handed_over: plan.as_deref().map(|plan| HandedOver {
                 plan,
-                attempt: attempt.as_deref(),
-                outcomes: outcomes.as_deref(),
+                attempts: attempts.as_deref(),
             }),
             cluster: &String::from_utf8_lossy(&cluster),
             end_of_stream,
@@ -431,12 +429,20 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
                     .collect();
                 let _ = hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map);
             }
+            Action::SetRequestHeader(name, value) => {
+                let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(&value));
+            }
+            Action::RemoveRequestHeader(name) => {
+                let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, &name);
+            }
             Action::ReplaceRequestBody(body) => {
                 let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, MAX_BUFFER, &body);
             }
             Action::SetResponseHeader(name, value) => {
-                let value = value.as_deref().map(str::as_bytes);
-                let _ = hostcalls::set_map_value_bytes(MapType::HttpResponseHeaders, name, value);
+                let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(&value));
+            }
+            Action::RemoveResponseHeader(name) => {
+                let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
             }
             Action::SetState(key, value) => {
                 let _ = hostcalls::set_property(vec![key], Some(&value));
@@ -507,21 +513,33 @@ fn gateway_error(message: &str) -> Reply {
 }
 
 fn count(counted: &Count) {
-    let tags: Vec<(&str, &str)> = counted.tags.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let name = metric_name(counted.metric, &tags);
-    let id = with(&METRICS, |metrics| {
-        if let Some(id) = metrics.get(&name) {
-            return Some(*id);
-        }
-        if metrics.len() >= MAX_METRICS {
-            return None;
-        }
-        let id = hostcalls::define_metric(MetricType::Counter, &name).ok()?;
-        metrics.insert(name, id);
-        Some(id)
-    });
+    let id = with(&METRICS, |metrics| metrics.id(counted));
     if let Some(id) = id.flatten() {
         let _ = hostcalls::increment_metric(id, 1);
+    }
+}
+
+/// The metrics that this VM has defined.
+#[derive(Default)]
+struct Metrics {
+    ids: HashMap<String, u32>,
+    /// Reused, so that a known metric costs no allocation.
+    name: String,
+}
+
+impl Metrics {
+    fn id(&mut self, counted: &Count) -> Option<u32> {
+        self.name.clear();
+        push_metric_name(counted.metric, &counted.tags, &mut self.name);
+        if let Some(id) = self.ids.get(&self.name) {
+            return Some(*id);
+        }
+        if self.ids.len() >= MAX_METRICS {
+            return None;
+        }
+        let id = hostcalls::define_metric(MetricType::Counter, &self.name).ok()?;
+        self.ids.insert(self.name.clone(), id);
+        Some(id)
     }
 }
 

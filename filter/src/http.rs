@@ -2,6 +2,7 @@
 //!
 //! A role answers each event with [`Action`]s; `host.rs` carries them out in order and knows nothing of why.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A header map as the host gave it: names in lower case, values as bytes, since a client may send anything.
@@ -69,7 +70,7 @@ pub enum CalloutEnd<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
     pub metric: &'static str,
-    pub tags: Vec<(&'static str, String)>,
+    pub tags: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +81,11 @@ pub enum Action {
     Pause,
     /// Replace the whole map.
     SetRequestHeaders(Vec<(String, Vec<u8>)>),
+    SetRequestHeader(&'static str, String),
+    RemoveRequestHeader(String),
     ReplaceRequestBody(Vec<u8>),
-    /// Set one header; `None` removes it.
-    SetResponseHeader(&'static str, Option<String>),
+    SetResponseHeader(&'static str, Cow<'static, str>),
+    RemoveResponseHeader(&'static str),
     /// Filter state `wasm.<key>`: shared by both roles and all attempts of a request.
     SetState(&'static str, Vec<u8>),
     ClearRouteCache,

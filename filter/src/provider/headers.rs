@@ -3,8 +3,6 @@
 //! Pure. An attempt's headers are given absolutely and whole, from an allowlist: Envoy keeps what an earlier attempt
 //! wrote, and a provider must see neither another provider's headers nor what is the client's.
 
-use std::borrow::Cow;
-
 /// What an attempt's headers are made of, beside the current map.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptHeaders<'a> {
@@ -16,7 +14,7 @@ pub struct AttemptHeaders<'a> {
     /// As the client sent it. `None`: no `user-agent`.
     pub user_agent: Option<&'a str>,
     /// What policy sets, and what of the client's it lets pass, to this provider. Wins over `user_agent`.
-    pub added: &'a [(Cow<'a, str>, Cow<'a, str>)],
+    pub added: &'a [(&'a str, &'a str)],
 }
 
 /// Taken from the current map: the trace goes on at the provider.
@@ -89,9 +87,23 @@ pub fn request_headers(
         b"application/json"
     };
     let scheme = current.iter().find(|(name, _)| name == ":scheme");
+    let scheme = scheme.map_or(&b"https"[..], |(_, value)| value);
+    let user_agent = attempt
+        .user_agent
+        .filter(|_| !attempt.added.iter().any(|(name, _)| *name == "user-agent"))
+        .map(|value| ("user-agent", value));
+    let added = user_agent
+        .into_iter()
+        .chain(attempt.added.iter().copied())
+        .filter(|(name, value)| may_be_added(name) && is_value(value.as_bytes()))
+        .map(|(name, value)| (name, value.as_bytes()));
+    let trace = current
+        .iter()
+        .filter(|(name, _)| TRACE_CONTEXT.contains(&name.as_str()))
+        .map(|(name, value)| (name.as_str(), value.as_slice()));
     let owned: [(&str, &[u8]); 7] = [
         (":method", b"POST"),
-        (":scheme", scheme.map_or(b"https", |(_, value)| value)),
+        (":scheme", scheme),
         (":authority", attempt.host.as_bytes()),
         (":path", attempt.path.as_bytes()),
         ("content-type", b"application/json"),
@@ -99,30 +111,12 @@ pub fn request_headers(
         // The filter reads the answer.
         ("accept-encoding", b"identity"),
     ];
-    let mut headers: Vec<(String, Vec<u8>)> = owned
+    owned
         .into_iter()
+        .chain(added)
+        .chain(trace)
         .map(|(name, value)| (name.to_owned(), value.to_vec()))
-        .collect();
-
-    let added = attempt
-        .added
-        .iter()
-        .map(|(name, value)| (&**name, &**value));
-    let user_agent = attempt
-        .user_agent
-        .filter(|_| !attempt.added.iter().any(|(name, _)| name == "user-agent"))
-        .map(|value| ("user-agent", value));
-    for (name, value) in user_agent.into_iter().chain(added) {
-        if may_be_added(name) && is_value(value.as_bytes()) {
-            headers.push((name.to_owned(), value.as_bytes().to_vec()));
-        }
-    }
-
-    let trace = current
-        .iter()
-        .filter(|(name, _)| TRACE_CONTEXT.contains(&name.as_str()));
-    headers.extend(trace.cloned());
-    headers
+        .collect()
 }
 
 /// Whether policy or client may add a header of this lower-case name to what a provider gets.

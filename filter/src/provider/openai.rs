@@ -3,6 +3,7 @@
 //! Pure. What is rewritten differs from the client's body in the value of the top-level `model`, and in nothing else:
 //! not in order, white space, number formats or unknown fields.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write;
 use std::ops::Range;
@@ -13,7 +14,10 @@ use serde_json::value::RawValue;
 
 /// The path and query of a request: `{model}` in the template stands for the model's name, percent-encoded but for
 /// what RFC 3986 calls unreserved, so that no name leaves its path segment.
-pub fn path(template: &str, model: &str) -> String {
+pub fn path<'a>(template: &'a str, model: &str) -> Cow<'a, str> {
+    if !template.contains("{model}") {
+        return Cow::Borrowed(template);
+    }
     let mut out = String::with_capacity(template.len().saturating_add(model.len()));
     let mut pieces = template.split("{model}");
     out.push_str(pieces.next().unwrap_or_default());
@@ -21,7 +25,7 @@ pub fn path(template: &str, model: &str) -> String {
         push_encoded(model, &mut out);
         out.push_str(piece);
     }
-    out
+    Cow::Owned(out)
 }
 
 fn push_encoded(text: &str, out: &mut String) {

@@ -3,6 +3,7 @@
 //! Pure. Each attempt sets everything that it owns, absolutely: what an earlier attempt wrote is still there.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::chat::error::{ErrorReply, SERVER};
 use crate::http::{Action, Count, Headers, Reply};
 use crate::policy::Api;
 use crate::router::plan::{Plan, PlannedTarget};
-use crate::telemetry::state::{self, Attempt};
+use crate::telemetry::state::{self, Attempts};
 
 /// Bytes of a stream that are held while nothing real has come.
 const MAX_HELD_STREAM: usize = 256 * 1024;
@@ -58,9 +59,10 @@ pub enum Event<'a> {
 /// What the router role and the attempts before this one left in filter state.
 #[derive(Debug, Clone, Copy)]
 pub struct HandedOver<'a> {
+    /// Filter state [`state::PLAN`].
     pub plan: &'a [u8],
-    pub attempt: Option<&'a [u8]>,
-    pub outcomes: Option<&'a [u8]>,
+    /// Filter state [`state::ATTEMPTS`]; absent for the first.
+    pub attempts: Option<&'a [u8]>,
 }
 
 /// What the attempts of one worker share: what was warned of already.
@@ -119,8 +121,8 @@ struct Serving {
     hold_answer: usize,
     timeout: Duration,
     started: Duration,
-    /// Of the attempts before.
-    outcomes: String,
+    /// This attempt included; its outcome is not, until it is reported.
+    attempts: Attempts,
     is_reported: bool,
 }
 
@@ -131,6 +133,11 @@ impl ProviderAttempt {
 
     pub fn awaits_response(&self) -> bool {
         matches!(self.state, State::Waiting)
+    }
+
+    /// Whether there is nothing more to say of this attempt.
+    pub fn is_reported(&self) -> bool {
+        self.serving.as_ref().is_none_or(|s| s.is_reported)
     }
 
     /// The part of the `buffered` response bytes that is to be shown, `None` if this role is through with them.
@@ -187,13 +194,21 @@ impl ProviderAttempt {
         now: Duration,
     ) -> Vec<Action> {
         self.state = State::Passing;
-        let Ok(plan) = serde_json::from_slice::<Plan<'_>>(handed.plan) else {
+        let Some(plan) = Plan::decode(handed.plan) else {
             return misconfigured("the router role and the provider role are not of one version");
         };
-        let before = handed.attempt.and_then(Attempt::decode);
-        let count = before.map_or(0, |a| a.count);
-        let last = plan.targets.len().saturating_sub(1);
-        let planned = before.map_or(0, |a| a.target.saturating_add(1)).min(last);
+        let mut attempts = handed
+            .attempts
+            .and_then(Attempts::decode)
+            .unwrap_or_default();
+        let planned = match attempts.begun {
+            0 => 0,
+            // A retry past the end repeats the last target.
+            _ => attempts
+                .target
+                .saturating_add(1)
+                .min(plan.targets.len().saturating_sub(1)),
+        };
         let mut actions = Vec::new();
         let index = match plan.targets.get(planned) {
             Some(target) if target.cluster == cluster => planned,
@@ -216,10 +231,12 @@ impl ProviderAttempt {
             return misconfigured("the plan has no target");
         };
         let next = plan.targets.get(index.saturating_add(1)).unwrap_or(target);
-        let attempt = Attempt {
-            count: count.saturating_add(1),
-            target: index,
-        };
+        attempts.begun = attempts.begun.saturating_add(1);
+        attempts.target = index;
+        actions.push(Action::SetState(state::ATTEMPTS, attempts.encode()));
+        let next_cluster = next.cluster.as_bytes().to_vec();
+        actions.push(Action::SetState(state::CLUSTER, next_cluster));
+        actions.push(Action::Pause);
         self.serving = Some(Serving {
             provider: target.provider.to_string(),
             model: target.model.to_string(),
@@ -227,15 +244,9 @@ impl ProviderAttempt {
             hold_answer: plan.hold_answer,
             timeout: Duration::from_millis(plan.attempt_timeout_ms),
             started: now,
-            outcomes: String::from_utf8_lossy(handed.outcomes.unwrap_or_default()).into_owned(),
+            attempts,
             is_reported: false,
         });
-        actions.push(Action::SetState(state::ATTEMPT, attempt.encode()));
-        actions.push(Action::SetState(
-            state::CLUSTER,
-            next.cluster.as_bytes().to_vec(),
-        ));
-        actions.push(Action::Pause);
         self.state = State::Sending(Sending {
             headers: attempt_headers(&headers, &plan, target),
             body_len: plan.body_len,
@@ -387,10 +398,7 @@ impl ProviderAttempt {
     /// The answer is none: give it a status that Envoy retries.
     fn reject(&mut self, outcome: Outcome) -> Vec<Action> {
         let mut actions = self.report(outcome);
-        actions.push(Action::SetResponseHeader(
-            ":status",
-            Some(BAD_ANSWER.to_owned()),
-        ));
+        actions.push(Action::SetResponseHeader(":status", BAD_ANSWER.into()));
         actions.push(Action::Continue);
         actions
     }
@@ -417,19 +425,20 @@ impl ProviderAttempt {
             return Vec::new();
         };
         serving.is_reported = true;
-        let mut outcomes = std::mem::take(&mut serving.outcomes);
+        let outcomes = &mut serving.attempts.outcomes;
         if !outcomes.is_empty() {
             outcomes.push_str(", ");
         }
-        outcomes.push_str(&format!("{}={outcome}", serving.provider));
+        // Writing to a String does not fail.
+        let _ = write!(outcomes, "{}={outcome}", serving.provider);
         vec![
-            Action::SetState(state::OUTCOMES, outcomes.into_bytes()),
+            Action::SetState(state::ATTEMPTS, serving.attempts.encode()),
             Action::Count(Count {
                 metric: "pointsman_attempts_total",
                 tags: vec![
-                    ("provider", serving.provider.clone()),
-                    ("model", serving.model.clone()),
-                    ("outcome", outcome.to_string()),
+                    ("provider", serving.provider.clone().into()),
+                    ("model", serving.model.clone().into()),
+                    ("outcome", outcome.to_string().into()),
                 ],
             }),
         ]
@@ -444,10 +453,10 @@ fn attempt_headers(
     request_headers(
         &current.0,
         &AttemptHeaders {
-            host: &target.host,
+            host: target.host,
             path: &target.path,
             stream: plan.stream,
-            user_agent: plan.user_agent.as_deref(),
+            user_agent: plan.user_agent,
             added: &target.headers,
         },
     )

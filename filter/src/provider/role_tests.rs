@@ -6,14 +6,14 @@ const BODY: &[u8] = br#"{"n":1.0,"model":"auto","big":12345678901234567890123456
 
 fn plan(stream: bool) -> Plan<'static> {
     let target = |name: &'static str| PlannedTarget {
-        provider: Cow::Borrowed(name),
-        cluster: Cow::Borrowed(name),
+        provider: name,
+        cluster: name,
         api: Api::OpenAi,
-        host: Cow::Owned(format!("{name}.test")),
+        host: name,
         path: Cow::Borrowed("/v1/chat/completions"),
-        model: Cow::Owned(format!("m-{name}")),
-        sent_as: Cow::Owned(format!("sent-{name}")),
-        headers: vec![(Cow::Borrowed("x-own"), Cow::Borrowed(name))],
+        model: name,
+        sent_as: name,
+        headers: vec![("x-own", name)],
     };
     Plan {
         body_len: BODY.len(),
@@ -46,15 +46,8 @@ impl Exchange {
     }
 
     /// Headers of an attempt, with what those before left.
-    fn begin(
-        &mut self,
-        plan: &Plan<'_>,
-        cluster: &str,
-        before: Option<Attempt>,
-        outcomes: &str,
-    ) -> Vec<Action> {
-        let plan = serde_json::to_vec(plan).expect("a plan");
-        let before = before.map(Attempt::encode);
+    fn begin(&mut self, plan: &Plan<'_>, cluster: &str, before: Option<&str>) -> Vec<Action> {
+        let plan = plan.encode();
         self.on(Event::RequestHeaders {
             headers: headers(&[
                 (":method", "POST"),
@@ -68,8 +61,7 @@ impl Exchange {
             ]),
             handed_over: Some(HandedOver {
                 plan: &plan,
-                attempt: before.as_deref(),
-                outcomes: Some(outcomes.as_bytes()),
+                attempts: before.map(str::as_bytes),
             }),
             cluster,
             end_of_stream: false,
@@ -78,7 +70,7 @@ impl Exchange {
 
     fn sent(stream: bool) -> Self {
         let mut exchange = Exchange::new();
-        exchange.begin(&plan(stream), "a", None, "");
+        exchange.begin(&plan(stream), "a", None);
         exchange.on(Event::RequestBody(BODY));
         exchange
     }
@@ -114,14 +106,17 @@ fn state_of(actions: &[Action], key: &str) -> Option<String> {
 }
 
 fn outcome(actions: &[Action]) -> Option<String> {
-    state_of(actions, state::OUTCOMES)
+    Some(
+        state_of(actions, state::ATTEMPTS)?
+            .splitn(3, ' ')
+            .nth(2)?
+            .to_owned(),
+    )
 }
 
 fn is_rejected(actions: &[Action]) -> bool {
-    actions.contains(&Action::SetResponseHeader(
-        ":status",
-        Some("502".to_owned()),
-    )) && actions.last() == Some(&Action::Continue)
+    actions.contains(&Action::SetResponseHeader(":status", "502".into()))
+        && actions.last() == Some(&Action::Continue)
 }
 
 const STREAM: [(&str, &str); 2] = [(":status", "200"), ("content-type", "text/event-stream")];
@@ -129,26 +124,12 @@ const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "applicati
 
 #[test]
 fn each_attempt_sets_all_of_its_own() {
-    for (cluster, before, target) in [
-        ("a", None, "0"),
-        (
-            "b",
-            Some(Attempt {
-                count: 1,
-                target: 0,
-            }),
-            "1",
-        ),
-    ] {
+    for (cluster, before, written) in [("a", None, "1 0 "), ("b", Some("1 0 a=503"), "2 1 a=503")] {
         let mut exchange = Exchange::new();
-        let held = exchange.begin(&plan(false), cluster, before, "");
+        let held = exchange.begin(&plan(false), cluster, before);
         assert_eq!(held.last(), Some(&Action::Pause));
         assert_eq!(state_of(&held, state::CLUSTER).as_deref(), Some("b"));
-        let count = before.map_or(1, |b| b.count + 1);
-        assert_eq!(
-            state_of(&held, state::ATTEMPT),
-            Some(format!("{count} {target}"))
-        );
+        assert_eq!(state_of(&held, state::ATTEMPTS).as_deref(), Some(written));
         let sent = exchange.on(Event::RequestBody(BODY));
         let [
             Action::SetRequestHeaders(set),
@@ -159,10 +140,7 @@ fn each_attempt_sets_all_of_its_own() {
             panic!("{sent:?}");
         };
         let set = Headers(set.clone());
-        assert_eq!(
-            set.text(":authority"),
-            Some(format!("{cluster}.test").as_str())
-        );
+        assert_eq!(set.text(":authority"), Some(cluster));
         assert_eq!(set.text(":path"), Some("/v1/chat/completions"));
         assert_eq!(set.text("x-own"), Some(cluster));
         assert_eq!(
@@ -171,7 +149,7 @@ fn each_attempt_sets_all_of_its_own() {
         );
         assert_eq!(set.text("traceparent"), Some("00-1"));
         assert_eq!((set.get("authorization"), set.get("cookie")), (None, None));
-        let expected = String::from_utf8_lossy(BODY).replace("auto", &format!("sent-{cluster}"));
+        let expected = String::from_utf8_lossy(BODY).replace("auto", cluster);
         assert_eq!(String::from_utf8_lossy(body), expected);
     }
 }
@@ -179,13 +157,13 @@ fn each_attempt_sets_all_of_its_own() {
 #[test]
 fn a_body_that_another_filter_changed_is_read_again() {
     let mut exchange = Exchange::new();
-    exchange.begin(&plan(false), "a", None, "");
+    exchange.begin(&plan(false), "a", None);
     let sent = exchange.on(Event::RequestBody(br#"{"added":true,"model":"x"}"#));
     assert!(
-        matches!(&sent[..], [_, Action::ReplaceRequestBody(b), _] if b == br#"{"added":true,"model":"sent-a"}"#)
+        matches!(&sent[..], [_, Action::ReplaceRequestBody(b), _] if b == br#"{"added":true,"model":"a"}"#)
     );
     let mut exchange = Exchange::new();
-    exchange.begin(&plan(false), "a", None, "");
+    exchange.begin(&plan(false), "a", None);
     let refused = exchange.on(Event::RequestBody(b"no json"));
     assert!(matches!(&refused[..], [Action::Log(..), Action::Reply(r)] if r.status == 500));
 }
@@ -193,22 +171,22 @@ fn a_body_that_another_filter_changed_is_read_again() {
 #[test]
 fn a_retry_that_stayed_serves_its_cluster_and_says_so_once() {
     let mut exchange = Exchange::new();
-    let before = Some(Attempt {
-        count: 1,
-        target: 0,
-    });
+    let before = Some("1 0 a=503");
     let stays = |actions: &[Action]| {
         actions
             .iter()
             .any(|a| matches!(a, Action::Log(log::Level::Error, m) if m.contains("1.39")))
     };
-    let first = exchange.begin(&plan(false), "a", before, "a=503");
+    let first = exchange.begin(&plan(false), "a", before);
     assert!(stays(&first));
-    assert_eq!(state_of(&first, state::ATTEMPT).as_deref(), Some("2 0"));
+    assert_eq!(
+        state_of(&first, state::ATTEMPTS).as_deref(),
+        Some("2 0 a=503")
+    );
     exchange.attempt = ProviderAttempt::default();
-    assert!(!stays(&exchange.begin(&plan(false), "a", before, "a=503")));
+    assert!(!stays(&exchange.begin(&plan(false), "a", before)));
     exchange.attempt = ProviderAttempt::default();
-    let foreign = exchange.begin(&plan(false), "elsewhere", None, "");
+    let foreign = exchange.begin(&plan(false), "elsewhere", None);
     assert!(matches!(&foreign[..], [Action::Log(..), Action::Reply(r)] if r.status == 500));
 }
 
@@ -253,15 +231,7 @@ fn a_status_is_passed_on_and_written_down() {
 #[test]
 fn outcomes_follow_one_another() {
     let mut exchange = Exchange::new();
-    exchange.begin(
-        &plan(false),
-        "b",
-        Some(Attempt {
-            count: 1,
-            target: 0,
-        }),
-        "a=timeout",
-    );
+    exchange.begin(&plan(false), "b", Some("1 0 a=timeout"));
     exchange.on(Event::RequestBody(BODY));
     assert_eq!(
         outcome(&exchange.answer(&[(":status", "500")], false)).as_deref(),

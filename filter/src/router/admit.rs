@@ -93,15 +93,10 @@ pub fn caller(source: Option<&CallerSource>, headers: &Headers, metadata: Option
     }
 }
 
-/// The client's headers without those that only the gateway may set.
-pub fn strip(headers: Headers) -> Headers {
-    Headers(
-        headers
-            .0
-            .into_iter()
-            .filter(|(name, _)| !is_reserved(name))
-            .collect(),
-    )
+/// The names among the client's headers that only the gateway may set.
+pub fn reserved(headers: &Headers) -> Vec<String> {
+    let names = headers.0.iter().map(|(name, _)| name);
+    names.filter(|name| is_reserved(name)).cloned().collect()
 }
 
 fn is_reserved(name: &str) -> bool {

@@ -4,5 +4,6 @@ pub mod admit;
 pub mod cache;
 pub mod classifying;
 pub mod decide;
+pub mod handover;
 pub mod plan;
 pub mod role;

@@ -7,8 +7,6 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::decide::{Access, Choice};
 use crate::chat::request::ChatRequest;
 use crate::http::Headers;
@@ -19,7 +17,7 @@ use crate::provider::openai;
 pub const MAX_ATTEMPTS: usize = 8;
 
 /// Everything that an attempt needs, and no more: no policy, no client header that its provider may not see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan<'a> {
     /// Bytes of the client's body; a different length means that another filter changed it.
     pub body_len: usize,
@@ -29,33 +27,24 @@ pub struct Plan<'a> {
     /// Bytes of a one-shot answer to hold at most.
     pub hold_answer: usize,
     pub attempt_timeout_ms: u64,
-    #[serde(borrow)]
-    pub user_agent: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    pub user_agent: Option<&'a str>,
     pub targets: Vec<PlannedTarget<'a>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedTarget<'a> {
-    #[serde(borrow)]
-    pub provider: Cow<'a, str>,
-    #[serde(borrow)]
-    pub cluster: Cow<'a, str>,
+    pub provider: &'a str,
+    pub cluster: &'a str,
     pub api: Api,
-    #[serde(borrow)]
-    pub host: Cow<'a, str>,
+    pub host: &'a str,
     /// Path and query, whole.
-    #[serde(borrow)]
     pub path: Cow<'a, str>,
     /// As the client is told.
-    #[serde(borrow)]
-    pub model: Cow<'a, str>,
+    pub model: &'a str,
     /// As the provider is told.
-    #[serde(borrow)]
-    pub sent_as: Cow<'a, str>,
+    pub sent_as: &'a str,
     /// What policy sets, and what of the client's it lets pass to this provider.
-    #[serde(borrow)]
-    pub headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub headers: Vec<(&'a str, &'a str)>,
 }
 
 /// The targets of a choice, in order. A tier that names one twice means to try it twice.
@@ -122,7 +111,7 @@ pub fn plan<'p>(
         stream: request.stream,
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
-        user_agent: client.text("user-agent").map(Cow::Borrowed),
+        user_agent: client.text("user-agent"),
         targets: targets.iter().map(|t| planned(t, client)).collect(),
     }
 }
@@ -132,25 +121,21 @@ fn planned<'p>(target: &'p Target, client: &'p Headers) -> PlannedTarget<'p> {
     let passed = provider
         .pass_headers
         .iter()
-        .filter_map(|name| Some((name, client.text(name)?)));
-    let set = provider.set_headers.iter().map(|(n, v)| (n, v.as_str()));
-    let mut headers: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-    for (name, value) in set.chain(passed) {
-        // What policy sets, a client cannot change.
-        if !headers.iter().any(|(n, _)| n == name) {
-            headers.push((Cow::Borrowed(name), Cow::Borrowed(value)));
-        }
-    }
+        .filter_map(|name| Some((name.as_str(), client.text(name)?)));
+    let set = provider
+        .set_headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
     PlannedTarget {
-        provider: Cow::Borrowed(&provider.name),
-        cluster: Cow::Borrowed(&provider.cluster),
+        provider: &provider.name,
+        cluster: &provider.cluster,
         api: provider.api,
-        host: Cow::Borrowed(&provider.host),
+        host: &provider.host,
         path: match provider.api {
-            Api::OpenAi => Cow::Owned(openai::path(&provider.path, &target.sent_as)),
+            Api::OpenAi => openai::path(&provider.path, &target.sent_as),
         },
-        model: Cow::Borrowed(&target.model),
-        sent_as: Cow::Borrowed(&target.sent_as),
-        headers,
+        model: &target.model,
+        sent_as: &target.sent_as,
+        headers: set.chain(passed).collect(),
     }
 }

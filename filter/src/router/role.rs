@@ -2,6 +2,7 @@
 //!
 //! Pure. A request keeps the policy that it met first, whatever is loaded while it runs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::http::{Action, CalloutEnd, Count, Headers, Reply};
 use crate::policy::{AUTO, Policy};
 use crate::provider::error::{MAX_ERROR_BODY, final_error};
 use crate::provider::headers::RESPONSE_HEADERS_REMOVED;
-use crate::provider::judge::{Outcome, is_event_stream};
+use crate::provider::judge::is_event_stream;
 use crate::telemetry::headers as names;
-use crate::telemetry::report::{Attempts, Report};
-use crate::telemetry::state;
+use crate::telemetry::report::Report;
+use crate::telemetry::state::{self, Attempts};
 
 /// What happens to a request, as the host tells it.
 #[derive(Debug)]
@@ -38,7 +39,10 @@ pub enum Event<'a> {
     Callout(CalloutEnd<'a>),
     ResponseHeaders {
         headers: Headers,
+        /// Filter state [`state::ATTEMPTS`].
         attempts: Attempts,
+        /// A provider made this answer, not Envoy.
+        is_from_provider: bool,
         end_of_stream: bool,
     },
     /// What there is of an answer that this role holds.
@@ -87,6 +91,7 @@ struct Undecided {
 /// A chat completion that was let in.
 #[derive(Debug)]
 struct Admitted {
+    /// As the client sent them.
     headers: Headers,
     caller: String,
     path: String,
@@ -134,8 +139,9 @@ impl Router {
             Event::ResponseHeaders {
                 headers,
                 attempts,
+                is_from_provider,
                 end_of_stream,
-            } => self.on_response_headers(&headers, attempts, end_of_stream),
+            } => self.on_response_headers(&headers, attempts, is_from_provider, end_of_stream),
             Event::ResponseBody {
                 body,
                 end_of_stream,
@@ -176,16 +182,17 @@ impl Router {
             Admission::Pass => return vec![Action::Continue],
         };
         self.report = Some(Report::default());
-        let mut actions = vec![Action::SetState(
-            state::CALLER,
-            names::clean(&caller).into_bytes(),
-        )];
+        let mut actions = Vec::new();
+        if caller != admit::ANONYMOUS {
+            let named = names::clean(&caller).into_bytes();
+            actions.push(Action::SetState(state::CALLER, named));
+        }
         if let Err(refusal) = admit::check_headers(&headers, self.policy.admit.max_body) {
             actions.extend(refuse(&refusal));
             return actions;
         }
         self.state = State::Reading(Admitted {
-            headers: admit::strip(headers),
+            headers,
             caller,
             path,
         });
@@ -337,7 +344,7 @@ impl Router {
             body_len,
             client,
         );
-        let (Some(first), Ok(written)) = (plan.targets.first(), serde_json::to_vec(&plan)) else {
+        let Some(first) = plan.targets.first() else {
             return refuse(&ErrorReply {
                 status: 500,
                 kind: error::SERVER,
@@ -346,26 +353,21 @@ impl Router {
                 param: None,
             });
         };
-        let first_cluster = first.cluster.as_bytes().to_vec();
-        let mut headers = client.0.clone();
-        for (name, value) in [
-            (
+        let reserved = admit::reserved(client).into_iter();
+        let mut actions: Vec<Action> = reserved.map(Action::RemoveRequestHeader).collect();
+        actions.extend([
+            Action::SetRequestHeader(
                 "x-envoy-max-retries",
-                (targets.len().saturating_sub(1)).to_string(),
+                targets.len().saturating_sub(1).to_string(),
             ),
-            (
+            Action::SetRequestHeader(
                 "x-envoy-upstream-rq-per-try-timeout-ms",
                 plan.attempt_timeout_ms.to_string(),
             ),
-        ] {
-            headers.push((name.to_owned(), value.into_bytes()));
-        }
-        let mut actions = vec![
-            Action::SetRequestHeaders(headers),
-            Action::SetState(state::PLAN, written),
-            Action::SetState(state::CLUSTER, first_cluster),
+            Action::SetState(state::PLAN, plan.encode()),
+            Action::SetState(state::CLUSTER, first.cluster.as_bytes().to_vec()),
             Action::ClearRouteCache,
-        ];
+        ]);
         if self.policy.log_reason {
             let reason = names::clean(&decision.reason).into_bytes();
             actions.push(Action::SetState(state::REASON, reason));
@@ -374,14 +376,14 @@ impl Router {
             metric: "pointsman_requests_total",
             tags: vec![
                 ("tier", tier_label(&decision)),
-                ("source", decision.source.as_str().to_owned()),
+                ("source", decision.source.as_str().into()),
             ],
         }));
         actions.push(Action::Continue);
         let report = self.report.get_or_insert_default();
         report.targets = targets
             .iter()
-            .map(|t| (t.provider.name.to_string(), t.model.to_string()))
+            .map(|t| (Arc::clone(&t.provider.name), Arc::clone(&t.model)))
             .collect();
         report.decision = Some(decision);
         self.state = State::HandedOver;
@@ -394,28 +396,25 @@ impl Router {
         &mut self,
         headers: &Headers,
         attempts: Attempts,
+        is_from_provider: bool,
         end_of_stream: bool,
     ) -> Vec<Action> {
         let Some(report) = &self.report else {
             return vec![Action::Continue];
         };
-        let mut actions: Vec<Action> = RESPONSE_HEADERS_REMOVED
-            .iter()
-            .filter(|name| headers.get(name).is_some())
-            .map(|name| Action::SetResponseHeader(name, None))
-            .collect();
         let told = report.headers(&attempts);
+        let is_told = |name: &str| told.iter().any(|(n, _)| *n == name);
+        let removed = RESPONSE_HEADERS_REMOVED.iter().chain(names::RESPONSE);
+        let mut actions: Vec<Action> = removed
+            .filter(|name| headers.get(name).is_some() && !is_told(name))
+            .map(|name| Action::RemoveResponseHeader(name))
+            .collect();
         actions.extend(
-            names::RESPONSE
-                .iter()
-                .map(|name| (*name, told.iter().find(|(n, _)| n == name)))
-                .filter(|(name, told)| told.is_some() || headers.get(name).is_some())
-                .map(|(name, told)| Action::SetResponseHeader(name, told.map(|(_, v)| v.clone()))),
+            told.into_iter()
+                .map(|(n, v)| Action::SetResponseHeader(n, v)),
         );
         let status = headers.status();
-        let failed = matches!(self.state, State::HandedOver)
-            && status >= 300
-            && attempts.answered_by_provider();
+        let failed = matches!(self.state, State::HandedOver) && status >= 300 && is_from_provider;
         if !failed {
             actions.push(Action::Continue);
             return actions;
@@ -474,14 +473,12 @@ impl Router {
         let report = self.report.get_or_insert_default();
         let (provider, model) = report.served_by(attempts).unwrap_or_default();
         // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
-        let body = match attempts.last_outcome() {
-            Some(Outcome::Status(answered)) if answered == status => body,
-            _ => b"",
-        };
+        let is_its_own = attempts.outcomes.ends_with(&format!("={status}"));
+        let body = if is_its_own { body } else { b"" };
         let (status, body) = final_error(status, body, provider, model);
         let mut headers = kept;
         let told = report.headers(attempts).into_iter();
-        headers.extend(told.map(|(name, value)| (name.to_owned(), value)));
+        headers.extend(told.map(|(name, value)| (name.to_owned(), value.into_owned())));
         json_reply_with(status, headers, body)
     }
 }
@@ -514,14 +511,14 @@ fn json_reply_with(status: u16, mut headers: Vec<(String, String)>, body: Vec<u8
 fn count_classification(asked: Asked) -> Action {
     Action::Count(Count {
         metric: "pointsman_classifications_total",
-        tags: vec![("result", asked.as_str().to_owned())],
+        tags: vec![("result", asked.as_str().into())],
     })
 }
 
-fn tier_label(decision: &Decision) -> String {
+fn tier_label(decision: &Decision) -> Cow<'static, str> {
     match &decision.choice {
-        Choice::Tier(tier) => tier.to_string(),
-        Choice::Model(_) => "none".to_owned(),
+        Choice::Tier(tier) => tier.to_string().into(),
+        Choice::Model(_) => "none".into(),
     }
 }
 

@@ -69,6 +69,7 @@ impl Exchange {
         self.on(Event::ResponseHeaders {
             headers: headers(&[&[(":status", status)], more].concat()),
             attempts,
+            is_from_provider: true,
             end_of_stream: false,
         })
     }
@@ -79,11 +80,11 @@ fn headers(list: &[(&str, &str)]) -> Headers {
     Headers(list.iter().map(own).collect())
 }
 
-fn attempts(outcomes: &str, count: usize, target: usize, details: &str) -> Attempts {
+fn attempts(outcomes: &str, begun: usize, target: usize) -> Attempts {
     Attempts {
-        last: Some(state::Attempt { count, target }),
+        begun,
+        target,
         outcomes: outcomes.to_owned(),
-        code_details: details.to_owned(),
     }
 }
 
@@ -108,7 +109,7 @@ fn response_headers(actions: &[Action]) -> Vec<(&str, &str)> {
     actions
         .iter()
         .filter_map(|a| match a {
-            Action::SetResponseHeader(name, Some(value)) => Some((*name, value.as_str())),
+            Action::SetResponseHeader(name, value) => Some((*name, &**value)),
             _ => None,
         })
         .collect()
@@ -158,16 +159,15 @@ fn a_named_tier_is_handed_over_at_once() {
     assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"ca"[..]));
     assert!(actions.contains(&Action::ClearRouteCache));
 
-    let plan: Plan<'_> =
-        serde_json::from_slice(state_of(&actions, state::PLAN).expect("a plan")).expect("JSON");
+    let plan = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
     assert_eq!(plan.attempt_timeout_ms, 40_000);
     assert_eq!(plan.body_len, CHAT.len());
     assert_eq!(&CHAT[plan.model_span.clone()], br#""auto""#);
-    assert_eq!(plan.user_agent.as_deref(), Some("me"));
+    assert_eq!(plan.user_agent, Some("me"));
     let seen: Vec<_> = plan
         .targets
         .iter()
-        .map(|t| (&*t.host, &*t.path, &*t.sent_as, t.headers.len()))
+        .map(|t| (t.host, &*t.path, t.sent_as, t.headers.len()))
         .collect();
     assert_eq!(
         seen,
@@ -181,21 +181,22 @@ fn a_named_tier_is_handed_over_at_once() {
             .contains("secret")
     );
 
-    let Some(Action::SetRequestHeaders(set)) = actions
+    for (name, value) in [
+        ("x-envoy-max-retries", "1"),
+        ("x-envoy-upstream-rq-per-try-timeout-ms", "40000"),
+    ] {
+        assert!(actions.contains(&Action::SetRequestHeader(name, value.to_owned())));
+    }
+    let removed: Vec<&str> = actions
         .iter()
-        .find(|a| matches!(a, Action::SetRequestHeaders(_)))
-    else {
-        panic!("no headers were set");
-    };
-    let set = Headers(set.clone());
-    assert_eq!(set.text("x-envoy-max-retries"), Some("1"));
+        .filter_map(|a| match a {
+            Action::RemoveRequestHeader(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
     assert_eq!(
-        set.text("x-envoy-upstream-rq-per-try-timeout-ms"),
-        Some("40000")
-    );
-    assert_eq!(
-        (set.get("x-pointsman-reply"), set.get("x-routed-model")),
-        (None, None)
+        removed,
+        ["x-envoy-max-retries", "x-pointsman-reply", "x-routed-model"]
     );
 }
 
@@ -204,8 +205,7 @@ fn a_stream_has_its_own_timeout() {
     let mut exchange = Exchange::new();
     let actions = exchange
         .chat(br#"{"model":"fast","stream":true,"messages":[{"role":"user","content":"x"}]}"#);
-    let plan: Plan<'_> =
-        serde_json::from_slice(state_of(&actions, state::PLAN).expect("a plan")).expect("JSON");
+    let plan = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
     assert_eq!((plan.stream, plan.attempt_timeout_ms), (true, 3000));
 }
 
@@ -224,7 +224,7 @@ fn the_classifier_decides_and_the_answer_says_so() {
     let told = exchange.answer(
         "200",
         &[("set-cookie", "x"), ("x-routing-confidence", "forged")],
-        attempts("b=200", 1, 0, "via_upstream"),
+        attempts("b=200", 1, 0),
     );
     assert_eq!(
         response_headers(&told),
@@ -238,8 +238,8 @@ fn the_classifier_decides_and_the_answer_says_so() {
             ("x-classification-time", "73ms"),
         ]
     );
-    assert!(told.contains(&Action::SetResponseHeader("set-cookie", None)));
-    assert!(told.contains(&Action::SetResponseHeader("x-routing-confidence", None)));
+    assert!(told.contains(&Action::RemoveResponseHeader("set-cookie")));
+    assert!(told.contains(&Action::RemoveResponseHeader("x-routing-confidence")));
     assert_eq!(told.last(), Some(&Action::Continue));
 }
 
@@ -252,7 +252,7 @@ fn the_same_question_is_asked_once() {
     let actions = second.chat(CHAT);
     assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"cb"[..]));
     assert!(!actions.iter().any(|a| matches!(a, Action::Dispatch(_))));
-    let told = second.answer("200", &[], attempts("b=200", 1, 0, "via_upstream"));
+    let told = second.answer("200", &[], attempts("b=200", 1, 0));
     assert!(response_headers(&told).contains(&("x-routing-source", "cache")));
 }
 
@@ -282,7 +282,7 @@ fn whatever_the_classifier_does_the_default_tier_serves() {
         let actions = exchange.on(Event::Callout(end));
         assert_eq!(state_of(&actions, state::REASON), Some(expected.as_bytes()));
         assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"ca"[..]));
-        let told = exchange.answer("200", &[], attempts("a=200", 1, 0, "via_upstream"));
+        let told = exchange.answer("200", &[], attempts("a=200", 1, 0));
         assert!(response_headers(&told).contains(&("x-routing-source", "default")));
         // A failure is not cached: the next one asks again.
         let mut next = Exchange::with(exchange.worker);
@@ -420,7 +420,7 @@ fn when_every_attempt_failed_the_last_error_is_told() {
             ("retry-after", "7"),
             ("x-secret", "1"),
         ];
-        let held = exchange.answer(status, &more, attempts(outcomes, 2, 1, "via_upstream"));
+        let held = exchange.answer(status, &more, attempts(outcomes, 2, 1));
         assert_eq!(held, [Action::Pause]);
         let actions = exchange.on(Event::ResponseBody {
             body,

@@ -3,6 +3,8 @@
 //! Pure. A tag's value is bounded and cannot end the tag early; how many values there are is the caller's to bound:
 //! take them from the policy, never from a request.
 
+use std::borrow::Cow;
+
 /// Characters of a tag's value: longer ones are cut.
 pub const MAX_TAG_VALUE: usize = 64;
 
@@ -12,16 +14,14 @@ pub const MAX_TAG_VALUE: usize = 64;
 /// `pointsman_attempts_total{provider="openai",model="gpt-5"}`. In a value `[A-Za-z0-9_-]` and the dot stay, anything
 /// else becomes `_`. A dot is safe, though Envoy splits names at dots, because the regex runs over the whole name up
 /// to `;.`: `gpt-4.1` stays `gpt-4.1` (seen on Envoy 1.40). Only at the end Envoy would lose it: there it is `_`.
-pub fn metric_name(name: &str, tags: &[(&str, &str)]) -> String {
-    let mut out = String::new();
+pub fn push_metric_name(name: &str, tags: &[(&str, Cow<'_, str>)], out: &mut String) {
     for (tag, value) in tags {
         out.push_str(tag);
         out.push_str("=.=");
-        push_value(value, &mut out);
+        push_value(value, out);
         out.push_str(";.");
     }
     out.push_str(name);
-    out
 }
 
 fn push_value(value: &str, out: &mut String) {
@@ -50,6 +50,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn metric_name(name: &str, tags: &[(&str, &str)]) -> String {
+        let tags: Vec<_> = tags
+            .iter()
+            .map(|&(tag, value)| (tag, Cow::Borrowed(value)))
+            .collect();
+        let mut out = String::new();
+        push_metric_name(name, &tags, &mut out);
+        out
+    }
 
     fn check(tags: &[(&str, &str)], expected: &str) {
         assert_eq!(metric_name("pointsman_attempts_total", tags), expected);

@@ -2,38 +2,39 @@
 //!
 //! Keys here are what `set_property` takes; Envoy, and its configuration, see them under `wasm.`.
 
-/// The plan, as JSON.
+/// The plan: [`crate::router::plan::Plan`], encoded.
 pub const PLAN: &str = "pointsman.plan";
 /// The cluster of the attempt that comes next: the route reads it.
 pub const CLUSTER: &str = "pointsman.cluster";
-/// How many attempts began, and which target the last one had: [`Attempt`].
-pub const ATTEMPT: &str = "pointsman.attempt";
-/// How each attempt ended, in order: `openai=503, anthropic=200`.
-pub const OUTCOMES: &str = "pointsman.attempts";
-/// Who is calling, cleaned; for the access log.
+/// The attempts so far: [`Attempts`].
+pub const ATTEMPTS: &str = "pointsman.attempts";
+/// Who is calling, cleaned, for the access log; absent if nobody said.
 pub const CALLER: &str = "pointsman.caller";
-/// Why, cleaned; only where policy says `log_reason`.
+/// Why, cleaned, for the access log; only where policy says `log_reason`.
 pub const REASON: &str = "pointsman.reason";
 
-/// The attempt under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
-    /// How many began, this one included.
-    pub count: usize,
-    /// Its target's index in the plan.
+/// The attempts of a request: how many began, where the last one went, and how those that are over ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// How many began.
+    pub begun: usize,
+    /// The last one's target, by its index in the plan.
     pub target: usize,
+    /// In order, as the client is told: `openai=503, anthropic=200`.
+    pub outcomes: String,
 }
 
-impl Attempt {
-    pub fn encode(self) -> Vec<u8> {
-        format!("{} {}", self.count, self.target).into_bytes()
+impl Attempts {
+    pub fn encode(&self) -> Vec<u8> {
+        format!("{} {} {}", self.begun, self.target, self.outcomes).into_bytes()
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (count, target) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
-        Some(Attempt {
-            count: count.parse().ok()?,
-            target: target.parse().ok()?,
+        let mut words = std::str::from_utf8(bytes).ok()?.splitn(3, ' ');
+        Some(Attempts {
+            begun: words.next()?.parse().ok()?,
+            target: words.next()?.parse().ok()?,
+            outcomes: words.next()?.to_owned(),
         })
     }
 }
@@ -43,14 +44,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attempt_survives_filter_state() {
-        let attempt = Attempt {
-            count: 2,
-            target: 1,
-        };
-        assert_eq!(Attempt::decode(&attempt.encode()), Some(attempt));
-        for bad in [&b""[..], b"1", b"a b", b"1 2 3", b"\xff 1", b"-1 0"] {
-            assert_eq!(Attempt::decode(bad), None);
+    fn attempts_survive_filter_state() {
+        for outcomes in ["", "openai=503, anthropic=200"] {
+            let attempts = Attempts {
+                begun: 2,
+                target: 1,
+                outcomes: outcomes.to_owned(),
+            };
+            assert_eq!(Attempts::decode(&attempts.encode()), Some(attempts));
+        }
+        for bad in [&b""[..], b"1", b"1 2", b"a b c", b"\xff 1 ", b"-1 0 "] {
+            assert_eq!(Attempts::decode(bad), None);
         }
     }
 }
