@@ -300,10 +300,10 @@ impl Envoy {
             sleep(POLL).await;
             let now = self.reloads().await?;
             if now.refused > before.refused {
-                return Err(format!(
-                    "Envoy refused the policy; its last lines:\n{}",
-                    self.last_lines()
-                ));
+                return Err(match &self.log {
+                    Log::Shown(_) => "Envoy refused it, for the reason in its log above".into(),
+                    Log::File(_) => format!("Envoy refused the policy: {}", self.last_lines()),
+                });
             }
             if now.taken > before.taken {
                 return Ok(Reload::Taken);
@@ -329,7 +329,8 @@ impl Envoy {
 
     /// False when the policy that it started with was refused: every request is answered 500 then.
     pub async fn has_policy(&self) -> Result<bool, String> {
-        Ok(self.reloads().await?.taken > 0)
+        // `config_reload` counts the refusal of a first policy too.
+        Ok(self.reloads().await?.read > 0)
     }
 
     async fn reloads(&self) -> Result<Reloads, String> {
