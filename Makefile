@@ -28,6 +28,7 @@ help: ## This list
 	@echo '                                                             with none at all, stand-ins on loopback answer'
 	@echo '  OPENAI_BASE_URL  CLASSIFIER_BASE_URL                       http(s)://host:port/path, ending in /v1'
 	@echo '  ANTHROPIC_BASE_URL                                         without the /v1'
+	@echo '  SSL_CERT_FILE                                              authorities to trust instead of the system'\''s'
 	@echo '  POLICY=envoy/policy.yaml    CLIENT_KEYS=file of `name: key` lines    ENVOY=another Envoy'
 	@echo '  PORT=10000    ADMIN_PORT=9901    ADDRESS=127.0.0.1 (0.0.0.0: reachable from outside)'
 

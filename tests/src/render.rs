@@ -38,6 +38,8 @@ pub struct Settings {
     pub endpoints: Endpoints,
     /// Client keys: (client, key). Empty: no authentication.
     pub client_keys: Vec<(String, Secret)>,
+    /// Whom providers' certificates may come from (PEM). `None`: whom the system trusts.
+    pub ca_file: Option<PathBuf>,
     pub version: Version,
 }
 
@@ -210,6 +212,9 @@ impl Settings {
             endpoints,
             client_keys: var("CLIENT_KEYS")?
                 .map_or(Ok(Vec::new()), |path| client_keys(Path::new(&path)))?,
+            ca_file: var("SSL_CERT_FILE")?
+                .map(|path| absolute(Path::new(&path)))
+                .transpose()?,
             version,
         })
     }
@@ -227,6 +232,7 @@ impl Settings {
             policy: PolicySource::File(root.join("envoy/policy.yaml")),
             endpoints: Endpoints::new(),
             client_keys: Vec::new(),
+            ca_file: None,
             version,
         })
     }
@@ -270,6 +276,12 @@ fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
     };
     text.parse()
         .map_err(|_| format!("{name}={text} is not one"))
+}
+
+/// Envoy runs in a folder of its own.
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    path.canonicalize()
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Lines of `name: key`.
@@ -543,7 +555,10 @@ fn clusters(settings: &Settings) -> Result<Doc, String> {
             lead_to(cluster, to)?;
         }
     }
-    let bundle = ca_bundle();
+    let bundle = match &settings.ca_file {
+        Some(path) => path.to_str().ok_or("SSL_CERT_FILE is not UTF-8")?,
+        None => ca_bundle(),
+    };
     for cluster in list {
         if settings.version < VALUE_PREFIX {
             remove_everywhere(cluster, "header_value_prefix");
