@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use pointsman_tests::envoy::{self, Envoy, Output, Reload};
-use pointsman_tests::policy_file;
-use pointsman_tests::render::{Endpoint, PolicySource, Role, Settings};
+use pointsman_tests::render::{self, Endpoint, PolicySource, Role, Settings};
 use pointsman_tests::standin::StandIn;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -44,12 +43,12 @@ async fn serve() -> Result<(), String> {
         binary.display(),
         settings.out_dir.display()
     ));
-    for note in policy_notes(&settings)? {
+    for note in render::render(&settings)? {
         say(&note);
     }
-    // Listening before it is said that it listens; a Ctrl-C meanwhile drops, and so ends, Envoy.
+    // A Ctrl-C before Envoy listens drops, and so ends, it.
     let mut envoy = tokio::select! {
-        started = Envoy::start(&binary, settings, workers(), Output::Terminal) => started?,
+        started = Envoy::start_rendered(&binary, settings, workers(), Output::Terminal) => started?,
         () = stop.wait() => return Ok(()),
     };
     if !envoy.has_policy().await? {
@@ -121,14 +120,6 @@ async fn stand_in(settings: &mut Settings) -> Result<Vec<StandIn>, String> {
         stand_ins.push(server);
     }
     Ok(stand_ins)
-}
-
-fn policy_notes(settings: &Settings) -> Result<Vec<String>, String> {
-    Ok(
-        policy_file::prepare(&settings.policy_text()?, &settings.endpoints)
-            .map(|policy| policy.notes)
-            .unwrap_or_default(),
-    )
 }
 
 fn greet(envoy: &Envoy) {
