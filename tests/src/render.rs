@@ -376,11 +376,31 @@ pub fn render_policy(settings: &Settings) -> Result<Notes, String> {
     Ok(policy.notes)
 }
 
+/// Where the policy is in ecds/router.yaml.
+const POLICY_AT: &str = "resources.0.typed_config.config.configuration.value";
+
 /// Hands Envoy this text as the policy, valid or not.
 pub fn write_policy(settings: &Settings, json: &str) -> Result<(), String> {
     let mut doc = Doc::load(settings, "ecds/router.yaml")?;
-    *doc.at("resources.0.typed_config.config.configuration.value")? = json.into();
+    *doc.at(POLICY_AT)? = json.into();
     write_doc(settings, "ecds/router.yaml", &doc)
+}
+
+/// The policy in the run's folder.
+pub fn written_policy(settings: &Settings) -> Result<String, String> {
+    let path = settings.out_dir.join("ecds/router.yaml");
+    let fail = |e: String| format!("{}: {e}", path.display());
+    let text = fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
+    let value = serde_norway::from_str(&text).map_err(|e| fail(e.to_string()))?;
+    let mut doc = Doc {
+        file: "ecds/router.yaml".into(),
+        value,
+    };
+    let json = doc
+        .at(POLICY_AT)?
+        .as_str()
+        .ok_or_else(|| fail("the policy is not text".into()))?;
+    Ok(json.to_owned())
 }
 
 /// Writes one provider's key; a running Envoy takes it up. An empty one is what a local server without keys gets.
