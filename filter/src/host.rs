@@ -17,6 +17,7 @@ use proxy_wasm::types::{Action as Flow, BufferType, ContextType, LogLevel, MapTy
 use crate::chat::error::{ErrorReply, SERVER};
 use crate::http::{Action, Callout, CalloutEnd, Count, Headers, Reply};
 use crate::policy::{CallerSource, Policy};
+use crate::provider::headers::KEPT;
 use crate::provider::role::{self as provider, HandedOver, ProviderAttempt, Warned};
 use crate::router::classifying::Worker;
 use crate::router::role::{self as router, Router};
@@ -222,7 +223,7 @@ impl Context for RouterStream {
         let flow = if num_headers == 0 {
             self.on(router::Event::Callout(CalloutEnd::Reset))
         } else {
-            let headers = headers(MapType::HttpCallResponseHeaders);
+            let headers = headers_named(MapType::HttpCallResponseHeaders, &[":status"]);
             let body = buffer(BufferType::HttpCallResponseBody, 0, body_size);
             self.on(router::Event::Callout(CalloutEnd::Answered {
                 status: headers.status(),
@@ -252,7 +253,7 @@ impl HttpContext for RouterStream {
             _ => None,
         };
         let flow = self.on(router::Event::RequestHeaders {
-            headers: headers(MapType::HttpRequestHeaders),
+            headers: all_headers(MapType::HttpRequestHeaders),
             caller_metadata,
             end_of_stream,
         });
@@ -284,10 +285,13 @@ impl HttpContext for RouterStream {
         if !self.machine.enriches() {
             return Flow::Continue;
         }
-        let headers = headers(MapType::HttpResponseHeaders);
-        // Who made a good answer need not be asked.
-        let is_from_provider = headers.status() < 300
-            || property(&["response", "code_details"]).as_deref() == Some(b"via_upstream");
+        let mut headers = headers_named(MapType::HttpResponseHeaders, &[":status"]);
+        let mut is_from_provider = true;
+        if headers.status() >= 300 {
+            headers = all_headers(MapType::HttpResponseHeaders);
+            let details = property(&["response", "code_details"]);
+            is_from_provider = details.as_deref() == Some(b"via_upstream");
+        }
         self.on(router::Event::ResponseHeaders {
             headers,
             attempts: property(&[state::ATTEMPTS])
@@ -351,14 +355,17 @@ impl HttpContext for ProviderStream {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
         let plan = property(&[state::PLAN]);
         let attempts = property(&[state::ATTEMPTS]);
-        let cluster = property(&["xds", "cluster_name"]).unwrap_or_default();
+        let cluster = attempts
+            .as_ref()
+            .and_then(|_| property(&["xds", "cluster_name"]));
+        let cluster = cluster.map(|name| String::from_utf8_lossy(&name).into_owned());
         let flow = self.on(provider::Event::RequestHeaders {
-            headers: headers(MapType::HttpRequestHeaders),
+            headers: headers_named(MapType::HttpRequestHeaders, KEPT),
             handed_over: plan.as_deref().map(|plan| HandedOver {
                 plan,
                 attempts: attempts.as_deref(),
             }),
-            cluster: &String::from_utf8_lossy(&cluster),
+            retried_at: cluster.as_deref(),
             end_of_stream,
         });
         if flow == Flow::Pause && self.machine.reads_request_body() {
@@ -390,7 +397,7 @@ impl HttpContext for ProviderStream {
             return Flow::Continue;
         }
         self.on(provider::Event::ResponseHeaders {
-            headers: headers(MapType::HttpResponseHeaders),
+            headers: headers_named(MapType::HttpResponseHeaders, provider::READ),
             end_of_stream,
         })
     }
@@ -423,10 +430,7 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
             Action::Continue => flow = Flow::Continue,
             Action::Pause => flow = Flow::Pause,
             Action::SetRequestHeaders(headers) => {
-                let map = headers
-                    .iter()
-                    .map(|(n, v)| (n.as_str(), v.as_slice()))
-                    .collect();
+                let map = headers.iter().map(|(n, v)| (&**n, &**v)).collect();
                 let _ = hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map);
             }
             Action::SetRequestHeader(name, value) => {
@@ -441,8 +445,10 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
             Action::SetResponseHeader(name, value) => {
                 let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(&value));
             }
-            Action::RemoveResponseHeader(name) => {
-                let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
+            Action::RemoveResponseHeaders(names) => {
+                for name in names {
+                    let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
+                }
             }
             Action::SetState(key, value) => {
                 let _ = hostcalls::set_property(vec![key], Some(&value));
@@ -553,8 +559,20 @@ fn now() -> Duration {
         .unwrap_or_default()
 }
 
-fn headers(map: MapType) -> Headers {
-    Headers(hostcalls::get_map_bytes(map).unwrap_or_default())
+fn all_headers(map: MapType) -> Headers {
+    let headers = hostcalls::get_map_bytes(map)
+        .unwrap_or_default()
+        .into_iter();
+    Headers(headers.map(|(name, value)| (name.into(), value)).collect())
+}
+
+/// Some headers, each its first value: far cheaper than all of them.
+fn headers_named(map: MapType, names: &[&'static str]) -> Headers {
+    let value = |name| hostcalls::get_map_value_bytes(map, name).ok().flatten();
+    let found = names
+        .iter()
+        .filter_map(|name| Some(((*name).into(), value(name)?)));
+    Headers(found.collect())
 }
 
 fn buffer(kind: BufferType, start: usize, size: usize) -> Vec<u8> {

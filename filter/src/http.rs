@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// A header map as the host gave it: names in lower case, values as bytes, since a client may send anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(pub Vec<(String, Vec<u8>)>);
+pub struct Headers(pub Vec<(Cow<'static, str>, Vec<u8>)>);
 
 impl Headers {
     /// The first value of a name.
@@ -34,6 +34,9 @@ impl Headers {
         self.text("content-length").and_then(|s| s.parse().ok())
     }
 }
+
+/// A header to be sent. What is always the same is not copied.
+pub type HeaderLine = (Cow<'static, str>, Cow<'static, [u8]>);
 
 /// A response made by the filter itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +83,12 @@ pub enum Action {
     /// Hold it, and buffer what follows.
     Pause,
     /// Replace the whole map.
-    SetRequestHeaders(Vec<(String, Vec<u8>)>),
+    SetRequestHeaders(Vec<HeaderLine>),
     SetRequestHeader(&'static str, String),
     RemoveRequestHeader(String),
     ReplaceRequestBody(Vec<u8>),
     SetResponseHeader(&'static str, Cow<'static, str>),
-    RemoveResponseHeader(&'static str),
+    RemoveResponseHeaders(&'static [&'static str]),
     /// Filter state `wasm.<key>`: shared by both roles and all attempts of a request.
     SetState(&'static str, Vec<u8>),
     ClearRouteCache,

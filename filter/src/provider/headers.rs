@@ -3,6 +3,10 @@
 //! Pure. An attempt's headers are given absolutely and whole, from an allowlist: Envoy keeps what an earlier attempt
 //! wrote, and a provider must see neither another provider's headers nor what is the client's.
 
+use std::borrow::Cow;
+
+use crate::http::{HeaderLine, Headers};
+
 /// What an attempt's headers are made of, beside the current map.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptHeaders<'a> {
@@ -17,8 +21,10 @@ pub struct AttemptHeaders<'a> {
     pub added: &'a [(&'a str, &'a str)],
 }
 
-/// Taken from the current map: the trace goes on at the provider.
-const TRACE_CONTEXT: &[&str] = &[
+/// What is taken from the current map: the scheme, and the trace, which goes on at the provider. Of a header that is
+/// there twice, the first.
+pub const KEPT: &[&str] = &[
+    ":scheme",
     "traceparent",
     "tracestate",
     "b3",
@@ -75,55 +81,53 @@ pub const RESPONSE_HEADERS_REMOVED: &[&str] = &[
 
 /// The complete header map of an attempt, but for `content-length`, which the body decides.
 ///
-/// `current` is what Envoy has now: the client's headers, or those of the attempt before. Only `:scheme` and trace
-/// context are taken from it. A name or a value that HTTP does not allow is left out.
-pub fn request_headers(
-    current: &[(String, Vec<u8>)],
-    attempt: &AttemptHeaders<'_>,
-) -> Vec<(String, Vec<u8>)> {
-    let accept: &[u8] = if attempt.stream {
+/// `current` is what Envoy has now, the client's headers or those of the attempt before, and of it no more than
+/// [`KEPT`]. A name or a value that HTTP does not allow is left out.
+pub fn request_headers(current: &Headers, attempt: &AttemptHeaders<'_>) -> Vec<HeaderLine> {
+    let accept: &'static [u8] = if attempt.stream {
         b"text/event-stream"
     } else {
         b"application/json"
     };
-    let scheme = current.iter().find(|(name, _)| name == ":scheme");
-    let scheme = scheme.map_or(&b"https"[..], |(_, value)| value);
+    let mut headers: Vec<HeaderLine> = Vec::with_capacity(16);
+    let mut fixed = |name: &'static str, value: &'static [u8]| {
+        headers.push((Cow::Borrowed(name), Cow::Borrowed(value)));
+    };
+    fixed(":method", b"POST");
+    fixed("content-type", b"application/json");
+    fixed("accept", accept);
+    // The filter reads the answer.
+    fixed("accept-encoding", b"identity");
+    if current.get(":scheme").is_none() {
+        fixed(":scheme", b"https");
+    }
+    let mut own = |name: Cow<'static, str>, value: &[u8]| {
+        headers.push((name, Cow::Owned(value.to_vec())));
+    };
+    own(Cow::Borrowed(":authority"), attempt.host.as_bytes());
+    own(Cow::Borrowed(":path"), attempt.path.as_bytes());
+    for name in KEPT {
+        if let Some(value) = current.get(name) {
+            own(Cow::Borrowed(name), value);
+        }
+    }
     let user_agent = attempt
         .user_agent
         .filter(|_| !attempt.added.iter().any(|(name, _)| *name == "user-agent"))
         .map(|value| ("user-agent", value));
-    let added = user_agent
-        .into_iter()
-        .chain(attempt.added.iter().copied())
-        .filter(|(name, value)| may_be_added(name) && is_value(value.as_bytes()))
-        .map(|(name, value)| (name, value.as_bytes()));
-    let trace = current
-        .iter()
-        .filter(|(name, _)| TRACE_CONTEXT.contains(&name.as_str()))
-        .map(|(name, value)| (name.as_str(), value.as_slice()));
-    let owned: [(&str, &[u8]); 7] = [
-        (":method", b"POST"),
-        (":scheme", scheme),
-        (":authority", attempt.host.as_bytes()),
-        (":path", attempt.path.as_bytes()),
-        ("content-type", b"application/json"),
-        ("accept", accept),
-        // The filter reads the answer.
-        ("accept-encoding", b"identity"),
-    ];
-    owned
-        .into_iter()
-        .chain(added)
-        .chain(trace)
-        .map(|(name, value)| (name.to_owned(), value.to_vec()))
-        .collect()
+    for (name, value) in user_agent.into_iter().chain(attempt.added.iter().copied()) {
+        if may_be_added(name) && is_value(value.as_bytes()) {
+            own(Cow::Owned(name.to_owned()), value.as_bytes());
+        }
+    }
+    headers
 }
 
 /// Whether policy or client may add a header of this lower-case name to what a provider gets.
 fn may_be_added(name: &str) -> bool {
     is_token(name)
         && !OWNED.contains(&name)
-        && !TRACE_CONTEXT.contains(&name)
+        && !KEPT.contains(&name)
         && !["x-envoy-", "x-pointsman-"]
             .iter()
             .any(|prefix| name.starts_with(prefix))

@@ -11,7 +11,7 @@ use super::headers::{AttemptHeaders, request_headers};
 use super::judge::{OneShot, Outcome, StreamJudge, Verdict, is_event_stream, judge_one_shot};
 use super::{error, openai};
 use crate::chat::error::{ErrorReply, SERVER};
-use crate::http::{Action, Count, Headers, Reply};
+use crate::http::{Action, Count, HeaderLine, Headers, Reply};
 use crate::policy::Api;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::state::{self, Attempts};
@@ -25,8 +25,19 @@ pub const NO_HOST_HEADER: &str = "x-pointsman-no-host";
 /// The status of an answer that turned out to be none; Envoy retries it.
 const BAD_ANSWER: &str = "502";
 
+/// What is read of an answer's headers.
+pub const READ: &[&str] = &[
+    ":status",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    NO_HOST_HEADER,
+];
+
 /// Warnings that a worker remembers having given.
 const MAX_WARNED: usize = 1024;
+
+const STAYED: &str = "a retry stayed at its cluster: failover across providers needs refresh_cluster_on_retry in the route's retry_policy (Envoy 1.39 or newer)";
 
 /// What happens to an attempt, as the host tells it.
 #[derive(Debug)]
@@ -35,8 +46,8 @@ pub enum Event<'a> {
         headers: Headers,
         /// `None`: the router role did not see this request.
         handed_over: Option<HandedOver<'a>>,
-        /// Envoy's name for where this attempt was sent.
-        cluster: &'a str,
+        /// Envoy's name for where this attempt was sent. Of use on a retry only, and not free to ask for.
+        retried_at: Option<&'a str>,
         end_of_stream: bool,
     },
     /// The whole body.
@@ -105,7 +116,7 @@ enum State {
 #[derive(Debug)]
 struct Sending {
     /// Complete but for `content-length`.
-    headers: Vec<(String, Vec<u8>)>,
+    headers: Vec<HeaderLine>,
     body_len: usize,
     model_span: Range<usize>,
     api: Api,
@@ -156,11 +167,11 @@ impl ProviderAttempt {
             Event::RequestHeaders {
                 headers,
                 handed_over,
-                cluster,
+                retried_at,
                 end_of_stream,
             } => match handed_over {
                 Some(handed) => {
-                    let mut actions = self.on_request(headers, handed, cluster, warned, now);
+                    let mut actions = self.on_request(headers, handed, retried_at, warned, now);
                     if end_of_stream && self.reads_request_body() {
                         actions.extend(self.on_request_body(b""));
                     }
@@ -189,7 +200,7 @@ impl ProviderAttempt {
         &mut self,
         headers: Headers,
         handed: HandedOver<'_>,
-        cluster: &str,
+        retried_at: Option<&str>,
         warned: &mut Warned,
         now: Duration,
     ) -> Vec<Action> {
@@ -197,35 +208,26 @@ impl ProviderAttempt {
         let Some(plan) = Plan::decode(handed.plan) else {
             return misconfigured("the router role and the provider role are not of one version");
         };
+        let mut actions = Vec::new();
         let mut attempts = handed
             .attempts
             .and_then(Attempts::decode)
             .unwrap_or_default();
-        let planned = match attempts.begun {
+        let index = match attempts.begun {
             0 => 0,
-            // A retry past the end repeats the last target.
-            _ => attempts
-                .target
-                .saturating_add(1)
-                .min(plan.targets.len().saturating_sub(1)),
-        };
-        let mut actions = Vec::new();
-        let index = match plan.targets.get(planned) {
-            Some(target) if target.cluster == cluster => planned,
-            _ => {
-                // Without `refresh_cluster_on_retry` a retry comes back to the cluster of the attempt before.
-                let Some(index) = plan.targets.iter().position(|t| t.cluster == cluster) else {
+            _ => match retried(&plan, &attempts, retried_at) {
+                Ok(index) => index,
+                Err(Retry::Stayed(index)) => {
+                    actions.extend(warned.once(log::Level::Error, STAYED.to_owned()));
+                    index
+                }
+                Err(Retry::Lost(cluster)) => {
                     return misconfigured(&format!(
-                        "the route sent this request to cluster {cluster}, which its plan does not name; map filter state wasm.{} in the route's cluster specifier",
+                        "the route sent a retry to cluster {cluster}, which its plan does not name; map filter state wasm.{} in the route's cluster specifier",
                         state::CLUSTER
                     ));
-                };
-                actions.extend(warned.once(
-                    log::Level::Error,
-                    format!("a retry stayed on cluster {cluster}: failover across providers needs refresh_cluster_on_retry in the route's retry_policy (Envoy 1.39 or newer)"),
-                ));
-                index
-            }
+                }
+            },
         };
         let Some(target) = plan.targets.get(index) else {
             return misconfigured("the plan has no target");
@@ -278,7 +280,9 @@ impl ProviderAttempt {
             return misconfigured("a filter between the two roles damaged the request body");
         };
         let length = rewritten.len().to_string().into_bytes();
-        sending.headers.push(("content-length".to_owned(), length));
+        sending
+            .headers
+            .push(("content-length".into(), length.into()));
         vec![
             Action::SetRequestHeaders(sending.headers),
             Action::ReplaceRequestBody(rewritten),
@@ -445,13 +449,43 @@ impl ProviderAttempt {
     }
 }
 
+/// A retry that did not go where it was planned to.
+enum Retry<'a> {
+    /// To the cluster of an earlier target, this one.
+    Stayed(usize),
+    /// To a cluster of no target.
+    Lost(&'a str),
+}
+
+/// The target of a retry, by its index: the one after the last, which past the end is the last again. Without
+/// `refresh_cluster_on_retry` a retry comes back to the cluster of the attempt before, and so to its target.
+fn retried<'a>(
+    plan: &Plan<'_>,
+    attempts: &Attempts,
+    cluster: Option<&'a str>,
+) -> Result<usize, Retry<'a>> {
+    let last = plan.targets.len().saturating_sub(1);
+    let planned = attempts.target.saturating_add(1).min(last);
+    let Some(cluster) = cluster else {
+        return Ok(planned);
+    };
+    let is_at = |target: &PlannedTarget<'_>| target.cluster == cluster;
+    if plan.targets.get(planned).is_some_and(is_at) {
+        return Ok(planned);
+    }
+    match plan.targets.iter().position(is_at) {
+        Some(index) => Err(Retry::Stayed(index)),
+        None => Err(Retry::Lost(cluster)),
+    }
+}
+
 fn attempt_headers(
     current: &Headers,
     plan: &Plan<'_>,
     target: &PlannedTarget<'_>,
-) -> Vec<(String, Vec<u8>)> {
+) -> Vec<HeaderLine> {
     request_headers(
-        &current.0,
+        current,
         &AttemptHeaders {
             host: target.host,
             path: &target.path,

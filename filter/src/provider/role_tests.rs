@@ -63,7 +63,7 @@ impl Exchange {
                 plan: &plan,
                 attempts: before.map(str::as_bytes),
             }),
-            cluster,
+            retried_at: before.map(|_| cluster),
             end_of_stream: false,
         })
     }
@@ -92,7 +92,7 @@ impl Exchange {
 }
 
 fn headers(list: &[(&str, &str)]) -> Headers {
-    let own = |(n, v): &(&str, &str)| ((*n).to_owned(), v.as_bytes().to_vec());
+    let own = |(n, v): &(&str, &str)| (Cow::Owned((*n).to_owned()), v.as_bytes().to_vec());
     Headers(list.iter().map(own).collect())
 }
 
@@ -139,7 +139,7 @@ fn each_attempt_sets_all_of_its_own() {
         else {
             panic!("{sent:?}");
         };
-        let set = Headers(set.clone());
+        let set = Headers(set.iter().map(|(n, v)| (n.clone(), v.to_vec())).collect());
         assert_eq!(set.text(":authority"), Some(cluster));
         assert_eq!(set.text(":path"), Some("/v1/chat/completions"));
         assert_eq!(set.text("x-own"), Some(cluster));
@@ -186,7 +186,7 @@ fn a_retry_that_stayed_serves_its_cluster_and_says_so_once() {
     exchange.attempt = ProviderAttempt::default();
     assert!(!stays(&exchange.begin(&plan(false), "a", before)));
     exchange.attempt = ProviderAttempt::default();
-    let foreign = exchange.begin(&plan(false), "elsewhere", None);
+    let foreign = exchange.begin(&plan(false), "elsewhere", before);
     assert!(matches!(&foreign[..], [Action::Log(..), Action::Reply(r)] if r.status == 500));
 }
 
@@ -196,7 +196,7 @@ fn what_the_router_role_did_not_see_passes() {
     let event = Event::RequestHeaders {
         headers: headers(&[]),
         handed_over: None,
-        cluster: "a",
+        retried_at: None,
         end_of_stream: false,
     };
     assert_eq!(exchange.on(event), [Action::Continue]);

@@ -96,7 +96,10 @@ pub fn caller(source: Option<&CallerSource>, headers: &Headers, metadata: Option
 /// The names among the client's headers that only the gateway may set.
 pub fn reserved(headers: &Headers) -> Vec<String> {
     let names = headers.0.iter().map(|(name, _)| name);
-    names.filter(|name| is_reserved(name)).cloned().collect()
+    names
+        .filter(|name| is_reserved(name))
+        .map(|name| name.to_string())
+        .collect()
 }
 
 fn is_reserved(name: &str) -> bool {

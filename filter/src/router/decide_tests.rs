@@ -38,7 +38,7 @@ fn decided(model: &str, caller: &str, headers: &[(&str, &str)]) -> String {
     let headers = Headers(
         headers
             .iter()
-            .map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()))
+            .map(|(n, v)| ((*n).to_owned().into(), v.as_bytes().to_vec()))
             .collect(),
     );
     let asked = Asked {

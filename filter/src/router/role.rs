@@ -38,6 +38,7 @@ pub enum Event<'a> {
     RequestBody(&'a [u8]),
     Callout(CalloutEnd<'a>),
     ResponseHeaders {
+        /// All of a failed answer's; of a good one `:status` is enough.
         headers: Headers,
         /// Filter state [`state::ATTEMPTS`].
         attempts: Attempts,
@@ -402,17 +403,13 @@ impl Router {
         let Some(report) = &self.report else {
             return vec![Action::Continue];
         };
-        let told = report.headers(&attempts);
-        let is_told = |name: &str| told.iter().any(|(n, _)| *n == name);
-        let removed = RESPONSE_HEADERS_REMOVED.iter().chain(names::RESPONSE);
-        let mut actions: Vec<Action> = removed
-            .filter(|name| headers.get(name).is_some() && !is_told(name))
-            .map(|name| Action::RemoveResponseHeader(name))
-            .collect();
-        actions.extend(
-            told.into_iter()
-                .map(|(n, v)| Action::SetResponseHeader(n, v)),
-        );
+        let mut actions = vec![
+            Action::RemoveResponseHeaders(RESPONSE_HEADERS_REMOVED),
+            // A provider's own are not ours.
+            Action::RemoveResponseHeaders(names::RESPONSE),
+        ];
+        let told = report.headers(&attempts).into_iter();
+        actions.extend(told.map(|(name, value)| Action::SetResponseHeader(name, value)));
         let status = headers.status();
         let failed = matches!(self.state, State::HandedOver) && status >= 300 && is_from_provider;
         if !failed {
@@ -427,7 +424,7 @@ impl Router {
             .iter()
             .filter(|(name, _)| is_kept_on_failure(name))
             .filter_map(|(name, value)| {
-                Some((name.clone(), String::from_utf8(value.clone()).ok()?))
+                Some((name.to_string(), String::from_utf8(value.clone()).ok()?))
             })
             .collect();
         if end_of_stream || is_unread {

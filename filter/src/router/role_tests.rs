@@ -76,7 +76,7 @@ impl Exchange {
 }
 
 fn headers(list: &[(&str, &str)]) -> Headers {
-    let own = |(n, v): &(&str, &str)| ((*n).to_owned(), v.as_bytes().to_vec());
+    let own = |(n, v): &(&str, &str)| (Cow::Owned((*n).to_owned()), v.as_bytes().to_vec());
     Headers(list.iter().map(own).collect())
 }
 
@@ -238,8 +238,9 @@ fn the_classifier_decides_and_the_answer_says_so() {
             ("x-classification-time", "73ms"),
         ]
     );
-    assert!(told.contains(&Action::RemoveResponseHeader("set-cookie")));
-    assert!(told.contains(&Action::RemoveResponseHeader("x-routing-confidence")));
+    // Removed first, whatever a provider forged.
+    let removed = [RESPONSE_HEADERS_REMOVED, names::RESPONSE].map(Action::RemoveResponseHeaders);
+    assert!(told.starts_with(&removed));
     assert_eq!(told.last(), Some(&Action::Continue));
 }
 
