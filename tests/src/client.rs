@@ -45,6 +45,24 @@ impl Conn {
         within(self.patience, self.reader.stream.write_all(bytes)).await
     }
 
+    /// Sends `piece` so many times, or until the peer has something to say. Returns the bytes of whole pieces sent.
+    pub async fn upload(&mut self, piece: &[u8], times: usize) -> io::Result<usize> {
+        let upload = async {
+            let mut sent = 0;
+            for _ in 0..times {
+                let (reads, mut writes) = self.reader.stream.split();
+                tokio::select! {
+                    biased;
+                    ready = reads.readable() => return ready.map(|()| sent),
+                    written = writes.write_all(piece) => written?,
+                }
+                sent += piece.len();
+            }
+            Ok(sent)
+        };
+        within(self.patience, upload).await
+    }
+
     /// Says that nothing more will be sent; answers can still be read.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.reader.stream.shutdown().await

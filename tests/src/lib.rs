@@ -3,6 +3,7 @@
 pub mod client;
 pub mod envoy;
 pub mod gateway;
+pub mod health;
 pub mod load;
 pub mod policy_file;
 pub mod render;
