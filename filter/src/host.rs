@@ -15,6 +15,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action as Flow, BufferType, ContextType, LogLevel, MapType, MetricType};
 
 use crate::chat::error::{ErrorReply, SERVER};
+use crate::classify::reply;
 use crate::http::{Action, Callout, CalloutEnd, Count, Headers, Reply};
 use crate::policy::{CallerSource, Policy};
 use crate::provider::headers::KEPT;
@@ -224,7 +225,9 @@ impl Context for RouterStream {
             self.on(router::Event::Callout(CalloutEnd::Reset))
         } else {
             let headers = headers_named(MapType::HttpCallResponseHeaders, &[":status"]);
-            let body = buffer(BufferType::HttpCallResponseBody, 0, body_size);
+            // One byte too many is enough to refuse it: a huge answer is not copied into the VM, which never shrinks.
+            let size = body_size.min(reply::MAX_BODY.saturating_add(1));
+            let body = buffer(BufferType::HttpCallResponseBody, 0, size);
             self.on(router::Event::Callout(CalloutEnd::Answered {
                 status: headers.status(),
                 body: &body,

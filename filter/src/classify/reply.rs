@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 /// Bytes of a reply that is read; a verdict takes a few hundred.
-const MAX_BODY: usize = 64 * 1024;
+pub const MAX_BODY: usize = 64 * 1024;
 /// Characters of a reason that are kept.
 const MAX_REASON: usize = 1000;
 /// Bytes of what may have been meant as a tier's name.
