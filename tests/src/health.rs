@@ -2,8 +2,13 @@
 
 use crate::gateway::Gateway;
 
-/// What a request through the filter's dead VM, or its replacement, would count.
-const DEATHS: [&str; 2] = ["wasm.router.vm_reload", "wasm.provider.vm_reload"];
+/// What a request that meets a dead VM counts.
+const DEATHS: [&str; 4] = [
+    "wasm.router.vm_reload_success",
+    "wasm.router.vm_reload_backoff",
+    "wasm.provider.vm_reload_success",
+    "wasm.provider.vm_reload_backoff",
+];
 
 /// The next request is served, by the VM that was there before. `after` names what was done.
 pub async fn check(gateway: &Gateway, after: &str) {
