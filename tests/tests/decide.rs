@@ -5,6 +5,8 @@ use pointsman_tests::gateway::{Gateway, Options, POLICY, chat};
 use pointsman_tests::upstream::Behaviour;
 use serde_json::{Value, json};
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// The tests' policy with callers named by `x-team`, and every way to decide.
 fn options() -> Options {
     let policy = POLICY.replace("x-client-id", "x-team").replace(
@@ -78,7 +80,7 @@ async fn the_first_that_applies_decides() {
     gateway.classifier.set(judged("quality"));
     let proof: (&str, &str) = ("x-task", "proof");
     let policy = |tier| ("x-llm-policy", tier);
-    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, u64);
+    type Case<'a> = (Headers<'a>, &'a str, &'a str, u64);
     let cases: [Case<'_>; 25] = [
         // The header, before every name, rule and classifier.
         (
@@ -354,7 +356,7 @@ async fn a_caller_is_held_to_its_limits_however_it_asks() {
     let model = "403 permission_error model_not_allowed model";
     let limited = ("x-team", "limited");
     let pinning = ("x-team", "pinning");
-    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, &'a [&'a str]);
+    type Case<'a> = (Headers<'a>, &'a str, &'a str, &'a [&'a str]);
     let refused: [Case<'_>; 9] = [
         (
             &[limited, ("x-llm-policy", "fast")],
@@ -408,7 +410,7 @@ async fn a_caller_is_held_to_its_limits_however_it_asks() {
         assert_eq!(provider.counters().requests, 0, "{}", provider.name());
     }
 
-    let allowed: [(&[(&str, &str)], &str, &str); 7] = [
+    let allowed: [(Headers<'_>, &str, &str); 7] = [
         (
             &[limited, ("x-llm-policy", "single")],
             "auto",
@@ -525,7 +527,7 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
     let b = format!("Bearer {KEY_OF_B}");
     let short = format!("Bearer {}", &KEY_OF_A[..KEY_OF_A.len() - 1]);
 
-    let strangers: [&[(&str, &str)]; 6] = [
+    let strangers: [Headers<'_>; 6] = [
         &[],
         &[("x-client-id", "team-a")],
         &[
@@ -562,7 +564,7 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
     // The key decides who calls, whatever the client says.
     let team_a = "200 default quality beta/beta-large";
     let team_b = "200 default single alpha/alpha-small";
-    let cases: [(&[(&str, &str)], &str); 4] = [
+    let cases: [(Headers<'_>, &str); 4] = [
         (&[("authorization", &a)], team_a),
         (&[("authorization", &a), ("x-client-id", "team-b")], team_a),
         (&[("authorization", &b)], team_b),
