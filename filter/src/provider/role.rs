@@ -34,6 +34,9 @@ pub const READ: &[&str] = &[
     NO_HOST_HEADER,
 ];
 
+/// Envoy's timers count from when its event loop last woke, and so end a little early by the clock.
+const TIMER_SLACK: Duration = Duration::from_millis(50);
+
 /// Warnings that a worker remembers having given.
 const MAX_WARNED: usize = 1024;
 
@@ -414,7 +417,7 @@ impl ProviderAttempt {
         let took = now.saturating_sub(serving.started);
         let outcome = if connect_failed {
             Outcome::ConnectFailure
-        } else if took >= serving.timeout {
+        } else if took.saturating_add(took.min(TIMER_SLACK)) >= serving.timeout {
             Outcome::Timeout
         } else {
             Outcome::Reset
