@@ -62,6 +62,8 @@ pub struct Options {
     pub envoy: Option<PathBuf>,
     /// Provider ports that lead elsewhere than to the scripted providers, by cluster.
     pub ports: Vec<(&'static str, u16)>,
+    /// Each provider at a path of its own, `/<cluster>/v1`, instead of all at `/v1`.
+    pub own_paths: bool,
     /// A change to what was rendered, before Envoy starts.
     pub edit: fn(&std::path::Path),
 }
@@ -74,6 +76,7 @@ impl Default for Options {
             client_keys: Vec::new(),
             envoy: None,
             ports: Vec::new(),
+            own_paths: false,
             edit: |_| {},
         }
     }
@@ -132,7 +135,12 @@ impl Gateway {
             } else {
                 Role::OpenAi
             };
-            let url = format!("http://127.0.0.1:{port}/v1");
+            let path = if options.own_paths {
+                format!("/{cluster}/v1")
+            } else {
+                "/v1".to_owned()
+            };
+            let url = format!("http://127.0.0.1:{port}{path}");
             let endpoint = Endpoint::new(role, Some(&url), Some(&key_of(cluster)))?;
             settings.endpoints.insert(cluster.to_owned(), endpoint);
         }
