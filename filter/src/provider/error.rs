@@ -87,6 +87,18 @@ pub fn final_error(status: u16, body: &[u8], provider: &str, model: &str) -> (u1
     (502, error_body(kind, code, &message, None))
 }
 
+/// The status and the JSON body for the client when the last provider has no host that can be asked.
+pub fn unreachable_error(provider: &str, model: &str) -> (u16, Vec<u8>) {
+    let message = format!(
+        "provider {provider:?} could not be reached for model {model:?}: send the request again later, or name another \
+         tier or model; operator: check the cluster's address and its `ejected` counters at the admin port"
+    );
+    (
+        503,
+        error_body(SERVER, "provider_unreachable", &message, None),
+    )
+}
+
 /// OpenAI's `type`, a stable `code`, and what to do, for a status that stays.
 fn kind_of(status: u16) -> (&'static str, &'static str, &'static str) {
     const AGAIN: &str = "send the request again later, or name another tier or model";

@@ -15,9 +15,9 @@ use crate::chat::models;
 use crate::chat::request::{self, ChatRequest, Cut};
 use crate::http::{Action, CalloutEnd, Count, Headers, Reply};
 use crate::policy::{AUTO, Policy};
-use crate::provider::error::{MAX_ERROR_BODY, final_error};
+use crate::provider::error::{MAX_ERROR_BODY, final_error, unreachable_error};
 use crate::provider::headers::RESPONSE_HEADERS_REMOVED;
-use crate::provider::judge::is_event_stream;
+use crate::provider::judge::{Outcome, is_event_stream};
 use crate::telemetry::headers as names;
 use crate::telemetry::report::Report;
 use crate::telemetry::state::{self, Attempts};
@@ -469,10 +469,17 @@ impl Router {
         self.state = State::Passing;
         let report = self.report.get_or_insert_default();
         let (provider, model) = report.served_by(attempts).unwrap_or_default();
-        // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
-        let is_its_own = attempts.outcomes.ends_with(&format!("={status}"));
-        let body = if is_its_own { body } else { b"" };
-        let (status, body) = final_error(status, body, provider, model);
+        let last = attempts.outcomes.rsplit('=').next();
+        let (status, body) = match last.and_then(|outcome| outcome.parse().ok()) {
+            // The sink spoke, not the provider.
+            Some(Outcome::ConnectFailure) => unreachable_error(provider, model),
+            // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
+            Some(Outcome::Empty | Outcome::BadEvent) => final_error(200, b"", provider, model),
+            Some(Outcome::Status(answered)) if answered != status => {
+                final_error(answered, b"", provider, model)
+            }
+            _ => final_error(status, body, provider, model),
+        };
         let mut headers = kept;
         let told = report.headers(attempts).into_iter();
         headers.extend(told.map(|(name, value)| (name.to_owned(), value.into_owned())));
