@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::judge::is_event_stream;
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
+use crate::http::Headers;
 
 /// Bytes of a provider's own error object that may pass as it is.
 pub const MAX_ERROR_BODY: usize = 64 * 1024;
@@ -22,6 +24,15 @@ pub const MAX_QUOTED: usize = 500;
 /// be the same at every provider.
 pub fn moves_on(status: u16) -> bool {
     matches!(status, 401..=404 | 408 | 429 | 500..=599)
+}
+
+/// Whether the body of an error with these headers is read at all. An event stream may stay open for long and says
+/// nothing that is worth waiting for, and nothing is decompressed.
+pub fn is_read(headers: &Headers) -> bool {
+    let is_encoded = headers
+        .get("content-encoding")
+        .is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"));
+    !is_encoded && !headers.get("content-type").is_some_and(is_event_stream)
 }
 
 /// What the operator must do about a status that is the gateway's fault.

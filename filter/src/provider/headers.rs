@@ -70,12 +70,16 @@ pub const RESPONSE_HEADERS_REMOVED: &[&str] = &[
     "reporting-endpoints",
     "strict-transport-security",
     "www-authenticate",
-    // Envoy obeys them: a provider could stop retries, or have its own host ejected or spared.
+];
+
+/// Of an answer: Envoy's router obeys some of them and passes all of them on, and the last is the sink's own sign. They
+/// are taken away before Envoy's router reads them.
+pub const RESPONSE_HEADERS_RESERVED: &[&str] = &[
     "x-envoy-degraded",
     "x-envoy-immediate-health-check-fail",
     "x-envoy-overloaded",
     "x-envoy-ratelimited",
-    // The sink's own sign that a provider has no host left; read before it is removed.
+    "x-envoy-upstream-service-time",
     "x-pointsman-no-host",
 ];
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::headers::{AttemptHeaders, request_headers};
+use super::headers::{AttemptHeaders, RESPONSE_HEADERS_RESERVED, request_headers};
 use super::judge::{OneShot, Outcome, StreamJudge, Verdict, is_event_stream, judge_one_shot};
 use super::{error, openai};
 use crate::chat::error::{ErrorReply, SERVER};
@@ -114,6 +114,8 @@ enum State {
         seen: usize,
     },
     HoldingAnswer,
+    /// An error that goes to the client, and what it will be reported as.
+    HoldingError(Outcome),
 }
 
 #[derive(Debug)]
@@ -133,6 +135,8 @@ struct Serving {
     model: String,
     stream: bool,
     hold_answer: usize,
+    /// No target comes after this attempt's.
+    is_last: bool,
     timeout: Duration,
     started: Duration,
     /// This attempt included; its outcome is not, until it is reported.
@@ -159,7 +163,7 @@ impl ProviderAttempt {
         match &self.state {
             State::JudgingStream { seen, .. } => Some(*seen..buffered),
             State::HoldingAnswer if end_of_stream => Some(0..buffered),
-            State::HoldingAnswer => Some(0..0),
+            State::HoldingAnswer | State::HoldingError(_) => Some(0..0),
             _ => None,
         }
     }
@@ -247,6 +251,7 @@ impl ProviderAttempt {
             model: target.model.to_string(),
             stream: plan.stream,
             hold_answer: plan.hold_answer,
+            is_last: attempts.begun >= plan.targets.len(),
             timeout: Duration::from_millis(plan.attempt_timeout_ms),
             started: now,
             attempts,
@@ -308,13 +313,15 @@ impl ProviderAttempt {
         let status = headers.status();
         if !(200..300).contains(&status) {
             let outcome = match headers.get(NO_HOST_HEADER) {
-                Some(_) => Outcome::ConnectFailure,
-                None => Outcome::Status(status),
+                // The sink says nothing else; a provider that forges it lies about no one but itself.
+                Some(_) if status == 503 => Outcome::ConnectFailure,
+                _ => Outcome::Status(status),
             };
             // Not retried by Envoy, and no business of the client's: where a provider has moved to.
             if status < 400 {
                 return self.reject(Outcome::Status(status));
             }
+            let goes_to_client = serving.is_last || !error::moves_on(status);
             let mut actions = Vec::new();
             if matches!(status, 401..=404) {
                 let provider = &serving.provider;
@@ -326,6 +333,13 @@ impl ProviderAttempt {
                         serving.model
                     ),
                 ));
+            }
+            // The router role reads it whole. Held here, an error that stalls or breaks off still ends by the attempt's
+            // timeout or its reset; released, it would hang.
+            if goes_to_client && !end_of_stream && error::is_read(headers) {
+                self.state = State::HoldingError(outcome);
+                actions.push(Action::Pause);
+                return actions;
             }
             actions.extend(self.release(outcome));
             return actions;
@@ -391,6 +405,13 @@ impl ProviderAttempt {
                     vec![Action::Pause]
                 }
             }
+            State::HoldingError(_) if !end_of_stream && buffered <= error::MAX_ERROR_BODY => {
+                vec![Action::Pause]
+            }
+            State::HoldingError(outcome) => {
+                let outcome = *outcome;
+                self.release(outcome)
+            }
             _ => vec![Action::Continue],
         }
     }
@@ -398,6 +419,7 @@ impl ProviderAttempt {
     /// Let the answer go on to the client, or to Envoy's retry.
     fn release(&mut self, outcome: Outcome) -> Vec<Action> {
         let mut actions = self.report(outcome);
+        actions.push(Action::RemoveResponseHeaders(RESPONSE_HEADERS_RESERVED));
         actions.push(Action::Continue);
         actions
     }
@@ -405,6 +427,7 @@ impl ProviderAttempt {
     /// The answer is none: give it a status that Envoy retries.
     fn reject(&mut self, outcome: Outcome) -> Vec<Action> {
         let mut actions = self.report(outcome);
+        actions.push(Action::RemoveResponseHeaders(RESPONSE_HEADERS_RESERVED));
         actions.push(Action::SetResponseHeader(":status", BAD_ANSWER.into()));
         actions.push(Action::Continue);
         actions

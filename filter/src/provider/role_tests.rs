@@ -208,8 +208,8 @@ fn a_status_is_passed_on_and_written_down() {
     for (status, more, expected) in [
         ("503", None, "a=503"),
         ("429", None, "a=429"),
-        ("400", None, "a=400"),
         ("503", Some((NO_HOST_HEADER, "1")), "a=connect_failure"),
+        ("500", Some((NO_HOST_HEADER, "1")), "a=500"),
     ] {
         let mut exchange = Exchange::sent(true);
         let mut list = vec![(":status", status)];
@@ -228,13 +228,61 @@ fn a_status_is_passed_on_and_written_down() {
     }
 }
 
+/// Released at its headers, one whose body stalled hung, and one whose body broke off closed the client's connection.
+#[test]
+fn an_error_that_goes_to_the_client_is_held_until_it_is_whole() {
+    for (before, cluster, status, expected) in [
+        (None, "a", "400", "a=400"),
+        (Some("1 0 a=503"), "b", "503", "a=503, b=503"),
+    ] {
+        let held = || {
+            let mut exchange = Exchange::new();
+            exchange.begin(&plan(true), cluster, before);
+            exchange.on(Event::RequestBody(BODY));
+            let list = [(":status", status), ("content-type", "application/json")];
+            assert_eq!(exchange.answer(&list, false), [Action::Pause]);
+            assert_eq!(exchange.attempt.wanted(9, false), Some(0..0));
+            assert_eq!(exchange.body(b"", false), [Action::Pause]);
+            exchange
+        };
+        assert_eq!(outcome(&held().body(b"", true)).as_deref(), Some(expected));
+        let mut broken = held();
+        let done = broken.on(Event::Done {
+            connect_failed: false,
+        });
+        let reset = expected.replace(&format!("{cluster}={status}"), &format!("{cluster}=reset"));
+        assert_eq!(outcome(&done), Some(reset));
+        // Nobody reads these: nothing is waited for.
+        for header in [
+            ("content-type", "text/event-stream"),
+            ("content-encoding", "gzip"),
+        ] {
+            let mut exchange = Exchange::sent(true);
+            let actions = exchange.answer(&[(":status", "400"), header], false);
+            assert_eq!(actions.last(), Some(&Action::Continue));
+        }
+    }
+}
+
+#[test]
+fn a_provider_cannot_speak_for_envoy_or_for_the_gateway() {
+    let mut exchange = Exchange::sent(true);
+    let removed = Action::RemoveResponseHeaders(RESPONSE_HEADERS_RESERVED);
+    for status in ["503", "200"] {
+        // Passed on, and turned into an error.
+        let actions = exchange.answer(&[(":status", status)], true);
+        assert!(actions.contains(&removed));
+        exchange = Exchange::sent(true);
+    }
+}
+
 #[test]
 fn outcomes_follow_one_another() {
     let mut exchange = Exchange::new();
     exchange.begin(&plan(false), "b", Some("1 0 a=timeout"));
     exchange.on(Event::RequestBody(BODY));
     assert_eq!(
-        outcome(&exchange.answer(&[(":status", "500")], false)).as_deref(),
+        outcome(&exchange.answer(&[(":status", "500")], true)).as_deref(),
         Some("a=timeout, b=500")
     );
 }

@@ -15,9 +15,9 @@ use crate::chat::models;
 use crate::chat::request::{self, ChatRequest, Cut};
 use crate::http::{Action, CalloutEnd, Count, Headers, Reply};
 use crate::policy::{AUTO, Policy};
-use crate::provider::error::{MAX_ERROR_BODY, final_error, unreachable_error};
+use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, unreachable_error};
 use crate::provider::headers::RESPONSE_HEADERS_REMOVED;
-use crate::provider::judge::{Outcome, is_event_stream};
+use crate::provider::judge::Outcome;
 use crate::telemetry::headers as names;
 use crate::telemetry::report::Report;
 use crate::telemetry::state::{self, Attempts};
@@ -416,9 +416,6 @@ impl Router {
             actions.push(Action::Continue);
             return actions;
         }
-        // A failed stream may stay open for long, and says nothing that is worth waiting for.
-        let is_unread = headers.get("content-encoding").is_some()
-            || headers.get("content-type").is_some_and(is_event_stream);
         let kept = headers
             .0
             .iter()
@@ -427,7 +424,7 @@ impl Router {
                 Some((name.to_string(), String::from_utf8(value.clone()).ok()?))
             })
             .collect();
-        if end_of_stream || is_unread {
+        if end_of_stream || !is_read(headers) {
             return vec![self.fail(status, b"", kept, &attempts)];
         }
         self.state = State::Failing {

@@ -1,0 +1,24 @@
+//! Answers: what reaches a provider, and what reaches the client, good or bad, byte for byte.
+
+mod bodies;
+mod errors;
+mod headers;
+mod streams;
+
+use pointsman_tests::gateway::{Gateway, chat};
+
+/// Alpha alone.
+const SINGLE: &[(&str, &str)] = &[("x-llm-policy", "single")];
+/// Alpha, beta, gamma.
+const FAST: &[(&str, &str)] = &[("x-llm-policy", "fast")];
+
+fn clear(gateway: &Gateway) {
+    for provider in gateway.providers() {
+        provider.clear();
+    }
+}
+
+/// The bytes of a chat request with these headers.
+fn chat_bytes(headers: &[(&str, &str)], stream: bool) -> bytes::Bytes {
+    pointsman_tests::client::chat_request(headers, &chat("auto", stream))
+}
