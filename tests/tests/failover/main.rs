@@ -1,11 +1,14 @@
 //! Failover: whatever the first provider does wrong, the client is answered by the next one, as if nothing had been.
 
+mod http2;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pointsman_tests::client::Reply;
 use pointsman_tests::gateway::{Gateway, Options, POLICY, chat, key_of};
 use pointsman_tests::upstream::{Behaviour, Step, Upstream, refused_port};
+use serde_norway::Value;
 
 const FAST: &[(&str, &str)] = &[("x-llm-policy", "fast")];
 
@@ -335,16 +338,26 @@ const UNREACHABLE: &str = "
     - {provider: beta, model: beta-small}
 providers:";
 
-fn leave_gamma_without_hosts(dir: &Path) {
-    let path = dir.join("clusters.yaml");
+/// Changes one rendered document.
+fn edit(dir: &Path, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = dir.join(file);
     let text = std::fs::read_to_string(&path).expect("what was rendered");
-    let mut clusters: serde_norway::Value = serde_norway::from_str(&text).expect("YAML");
-    let gamma = clusters["resources"]
-        .as_sequence_mut()
-        .and_then(|list| list.iter_mut().find(|c| c["name"] == "gamma_endpoints"))
-        .expect("gamma's endpoints");
-    gamma["load_assignment"]["endpoints"] = serde_norway::Value::Sequence(Vec::new());
-    std::fs::write(&path, serde_norway::to_string(&clusters).expect("YAML")).expect("written");
+    let mut document = serde_norway::from_str(&text).expect("YAML");
+    change(&mut document);
+    std::fs::write(&path, serde_norway::to_string(&document).expect("YAML")).expect("written");
+}
+
+fn cluster<'a>(document: &'a mut Value, name: &str) -> &'a mut Value {
+    let list = document["resources"].as_sequence_mut();
+    list.and_then(|list| list.iter_mut().find(|c| c["name"] == name))
+        .expect("the cluster")
+}
+
+fn leave_gamma_without_hosts(dir: &Path) {
+    edit(dir, "clusters.yaml", |clusters| {
+        cluster(clusters, "gamma_endpoints")["load_assignment"]["endpoints"] =
+            Value::Sequence(Vec::new());
+    });
 }
 
 #[tokio::test]
