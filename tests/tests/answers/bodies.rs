@@ -5,7 +5,7 @@ use pointsman_tests::gateway::Gateway;
 use pointsman_tests::upstream::Behaviour;
 use pointsman_tests::wire::{chunk, last_chunk};
 
-use super::clear;
+use super::{clear, with_timeout};
 
 /// Bodies with one `@`, where the model's JSON string stands.
 const BODIES: &[&str] = &[
@@ -91,7 +91,7 @@ async fn only_the_model_is_replaced_whatever_the_body_and_its_framing() {
 
 #[tokio::test]
 async fn a_body_just_under_the_cap_is_sent_again_whole() {
-    let gateway = Gateway::start("answers-large-body").await;
+    let gateway = Gateway::start_with("answers-large-body", with_timeout("20s")).await;
     let frame = r#"{"model":@,"messages":[{"role":"user","content":""}]}"#;
     let room = (4 << 20) - frame.len() - r#""auto""#.len() + 1;
     let body = frame.replace(

@@ -3,21 +3,17 @@
 use std::time::Duration;
 
 use pointsman_tests::client::Reply;
-use pointsman_tests::gateway::{Gateway, Options, POLICY, chat};
+use pointsman_tests::gateway::{Gateway, Options, chat};
 use pointsman_tests::upstream::{Behaviour, Step, refused_port};
 use serde_json::Value;
 
-use super::{FAST, SINGLE, clear};
+use super::{FAST, SINGLE, clear, with_timeout};
 
 /// In the bodies that must not reach the client.
 const QUOTED_KEY: &str = "sk-live-of-the-gateway";
 
-/// Waits for a timeout cost this much.
-const QUICK: &str = "timeouts: {first_event: 400ms, one_shot: 400ms}";
-
-fn quick_policy() -> String {
-    POLICY.replace("timeouts: {first_event: 1s, one_shot: 1s}", QUICK)
-}
+/// What waits for a timeout costs this much.
+const QUICK: &str = "700ms";
 
 fn status(status: u16, content_type: &str, body: impl Into<bytes::Bytes>) -> Behaviour {
     Behaviour::Status {
@@ -261,11 +257,7 @@ async fn a_compressed_error_is_replaced() {
 
 #[tokio::test]
 async fn when_all_fail_the_attempts_of_all_are_told() {
-    let options = Options {
-        policy: quick_policy(),
-        ..Options::default()
-    };
-    let gateway = Gateway::start_with("answers-all-fail", options).await;
+    let gateway = Gateway::start_with("answers-all-fail", with_timeout(QUICK)).await;
     use Behaviour as B;
     let error =
         r#"{"error":{"message":"the last one's own words","type":"t","param":null,"code":"own"}}"#;
@@ -369,7 +361,6 @@ fn half_an_error(then: Step) -> Behaviour {
 async fn when_nobody_can_be_reached_the_client_is_told_so() {
     let refused = refused_port().expect("a port");
     let options = Options {
-        policy: quick_policy(),
         ports: vec![("alpha", refused.port), ("beta", refused.port)],
         ..Options::default()
     };

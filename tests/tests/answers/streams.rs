@@ -4,21 +4,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pointsman_tests::client::{Conn, Event, Sse};
-use pointsman_tests::gateway::{Gateway, Options, POLICY};
+use pointsman_tests::gateway::Gateway;
 use pointsman_tests::upstream::{Behaviour, Step};
 use pointsman_tests::wire::{chunk, last_chunk};
 
-use super::{FAST, SINGLE, chat_bytes, clear};
+use super::{FAST, SINGLE, chat_bytes, clear, with_timeout};
 
-const SLOW: Duration = Duration::from_millis(700);
+const SLOW: Duration = Duration::from_millis(1200);
 
-/// An attempt may take less time than a `SLOW` provider waits; answers beyond 64 KiB are not held.
-async fn impatient(name: &str) -> Gateway {
-    let limits = "timeouts: {first_event: 500ms, one_shot: 500ms}\nlimits: {hold_answer: 64KiB}";
-    let options = Options {
-        policy: POLICY.replace("timeouts: {first_event: 1s, one_shot: 1s}", limits),
-        ..Options::default()
-    };
+/// An attempt may take less time than a `SLOW` provider waits.
+const IMPATIENT: &str = "800ms";
+
+/// Answers beyond 64 KiB are not held.
+async fn start(name: &str, timeout: &str) -> Gateway {
+    let mut options = with_timeout(timeout);
+    options.policy.push_str("limits: {hold_answer: 64KiB}\n");
     Gateway::start_with(name, options).await
 }
 
@@ -45,7 +45,7 @@ async fn watch(port: u16, headers: &[(&str, &str)]) -> (Vec<Event>, std::io::Res
 
 #[tokio::test]
 async fn events_pass_one_by_one_however_slowly_they_come() {
-    let gateway = impatient("answers-events").await;
+    let gateway = start("answers-events", IMPATIENT).await;
     // Each pause is longer than the time that an attempt has for its first event.
     gateway.alpha.set(Behaviour::StreamBytes {
         writes: vec![
@@ -102,7 +102,7 @@ async fn the_gateway_adds_little_to_the_time_to_the_first_token() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_after_its_first_event_breaks_for_the_client_too() {
-    let gateway = impatient("answers-broken-streams").await;
+    let gateway = start("answers-broken-streams", IMPATIENT).await;
     use Behaviour as B;
     for fault in [B::ResetMidStream(2), B::TruncatedStream(2)] {
         clear(&gateway);
@@ -153,7 +153,7 @@ fn large(end: Vec<Step>) -> (String, Behaviour) {
 
 #[tokio::test]
 async fn an_answer_too_large_to_hold_is_released_and_arrives_whole() {
-    let gateway = impatient("answers-large").await;
+    let gateway = start("answers-large", IMPATIENT).await;
     // Beyond `hold_answer` it flows: the pause in it is longer than an attempt may take.
     let (body, slow) = large(vec![Step::Write(last_chunk(&[]))]);
     gateway.alpha.set(slow);
@@ -169,7 +169,12 @@ async fn an_answer_too_large_to_hold_is_released_and_arrives_whole() {
     let bytes = chat_bytes(FAST, false);
     let reply = pointsman_tests::client::send(gateway.port(), &bytes).await;
     assert!(reply.is_err(), "a clean end");
-    // With a length that says so before.
+}
+
+#[tokio::test]
+async fn an_answer_of_any_size_arrives_whole() {
+    // Around `hold_answer`, and beyond every buffer.
+    let gateway = start("answers-sizes", "20s").await;
     for size in [60 << 10, 65 << 10, 1 << 20, 9 << 20] {
         gateway.alpha.set(Behaviour::BigBody(size));
         let reply = gateway.chat(FAST, "auto").await;
@@ -180,7 +185,7 @@ async fn an_answer_too_large_to_hold_is_released_and_arrives_whole() {
 
 #[tokio::test]
 async fn a_large_answer_within_the_limit_is_held_and_so_fails_over() {
-    let gateway = Gateway::start("answers-held").await;
+    let gateway = Gateway::start_with("answers-held", with_timeout("20s")).await;
     let body = format!("{{\"choices\":[],\"x\":\"{}\"}}", "x".repeat(3 << 20));
     let cut = |steps: Vec<Step>| {
         let head = format!(
