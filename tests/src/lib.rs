@@ -1,6 +1,7 @@
 //! Real Envoys, real HTTP providers, and what measures them.
 
 pub mod client;
+pub mod edit;
 pub mod envoy;
 pub mod gateway;
 pub mod health;
