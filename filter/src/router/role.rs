@@ -403,6 +403,9 @@ impl Router {
         let Some(report) = &self.report else {
             return vec![Action::Continue];
         };
+        if matches!(self.state, State::HandedOver) && is_from_provider && attempts.begun == 0 {
+            return self.unadapted();
+        }
         let mut actions = vec![
             Action::RemoveResponseHeaders(RESPONSE_HEADERS_REMOVED),
             // A provider's own are not ours.
@@ -453,6 +456,27 @@ impl Router {
         };
         let read = if is_too_large { b"" } else { body };
         vec![self.fail(status, read, headers, &attempts)]
+    }
+
+    /// A provider was sent the client's request as it came: whatever it answered is not given out, so that nobody
+    /// takes this for service.
+    fn unadapted(&mut self) -> Vec<Action> {
+        self.state = State::Passing;
+        let report = self.report.get_or_insert_default();
+        let provider = report.targets.first().map_or("?", |(name, _)| name);
+        let message = format!(
+            "the provider role did not run for provider {provider:?}: its cluster needs this filter, with root_id provider, in its upstream http_filters (HttpProtocolOptions) before upstream_codec"
+        );
+        let log = Action::Log(log::Level::Error, message.clone());
+        let mut actions = vec![log];
+        actions.extend(refuse(&ErrorReply {
+            status: 500,
+            kind: error::SERVER,
+            code: "gateway_misconfigured",
+            message,
+            param: None,
+        }));
+        actions
     }
 
     /// The answer when every attempt failed, in OpenAI's form.

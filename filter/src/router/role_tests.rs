@@ -461,6 +461,18 @@ fn when_every_attempt_failed_the_last_error_is_told() {
 }
 
 #[test]
+fn an_answer_to_a_request_that_no_provider_role_adapted_is_not_given_out() {
+    let mut exchange = Exchange::new();
+    exchange.headers("POST", "/v1/chat/completions", &[("x-llm-policy", "fast")]);
+    exchange.on(Event::RequestBody(CHAT));
+    let (status, body) = reply_of(&exchange.answer("200", &[], Attempts::default()));
+    assert_eq!(status, 500);
+    assert_eq!(body["error"]["code"], "gateway_misconfigured");
+    let message = body["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("root_id provider"), "{message}");
+}
+
+#[test]
 fn a_reload_changes_nothing_for_a_request_under_way() {
     let mut exchange = Exchange::new();
     exchange.chat(CHAT);
