@@ -31,6 +31,11 @@ const REPLY_MARK: &str = "x-pointsman-reply";
 /// How long the first body byte may take before the header-stop flag is thought missing.
 const FLAG_PATIENCE: Duration = Duration::from_secs(5);
 
+/// An attempt whose own timeout ended it before that had its whole body at hand for longer than any filter holds one.
+const ATTEMPT_PATIENCE: Duration = Duration::from_millis(500);
+
+const FLAG_MISSING: &str = "set allow_on_headers_stop_iteration: true in this plugin's PluginConfig (EnvoyFilter or EnvoyPatchPolicy on Kubernetes; Envoy 1.35 or newer)";
+
 /// Requests that are watched for a missing flag at a time.
 const MAX_WATCHED: usize = 256;
 
@@ -92,10 +97,15 @@ impl Watch {
         }
     }
 
-    fn forget(&self, context: u32) {
-        if !self.is_proved.get() {
-            self.held.borrow_mut().retain(|(id, _)| *id != context);
+    /// How long it was held without a body, if it was.
+    fn forget(&self, context: u32) -> Option<Duration> {
+        if self.is_proved.get() {
+            return None;
         }
+        let mut held = self.held.borrow_mut();
+        let at = held.iter().position(|(id, _)| *id == context)?;
+        let (_, since) = held.swap_remove(at);
+        Some(now().saturating_sub(since))
     }
 
     fn overdue(&self) -> Vec<u32> {
@@ -142,11 +152,12 @@ impl RootContext for Root {
             let _ = hostcalls::set_tick_period(Duration::ZERO);
             return;
         }
-        let message = "no byte of a request body reached the filter within 5 s: set allow_on_headers_stop_iteration: true in this plugin's PluginConfig (EnvoyFilter or EnvoyPatchPolicy on Kubernetes; Envoy 1.35 or newer)";
+        let message =
+            format!("no byte of a request body reached the filter within 5 s: {FLAG_MISSING}");
         for context in self.watch.overdue() {
             if hostcalls::set_effective_context(context).is_ok() {
                 log::error!("pointsman: {message}");
-                send(&gateway_error(message));
+                send(&gateway_error(&message));
             }
         }
     }
@@ -343,7 +354,12 @@ impl ProviderStream {
 
 impl Context for ProviderStream {
     fn on_done(&mut self) -> bool {
-        self.watch.forget(self.id);
+        let held = self.watch.forget(self.id);
+        if held.is_some_and(|held| held >= ATTEMPT_PATIENCE) {
+            log::error!(
+                "pointsman: an attempt ended before it got the request's body: {FLAG_MISSING}"
+            );
+        }
         if !self.machine.is_reported() {
             let failure = property(&["upstream", "transport_failure_reason"]);
             self.on(provider::Event::Done {
