@@ -36,7 +36,7 @@ run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C end
 	@cargo build --package pointsman-tests --bin serve
 	@exec $(TARGET_DIR)/debug/serve
 
-test: check build $(ENVOY_READY) ## Formatting, lints, unit tests, and the suite against a real Envoy
+test: check build $(VENV)/.installed ## Formatting, lints, unit tests, and the suite against a real Envoy
 	@echo '== unit tests of the filter'
 	@cargo test --quiet --package pointsman
 	@echo '== real Envoy, real HTTP providers'
