@@ -25,9 +25,6 @@ use crate::router::role::{self as router, Router};
 use crate::telemetry::metrics::push_metric_name;
 use crate::telemetry::state::{self, Attempts};
 
-/// On a request while the filter itself answers it: `local_reply_config` passes such a body untouched.
-const REPLY_MARK: &str = "x-pointsman-reply";
-
 /// How long the first body byte may take before the header-stop flag is thought missing.
 const FLAG_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -513,7 +510,9 @@ fn dispatch(callout: &Callout) -> bool {
 }
 
 fn send(reply: &Reply) {
-    let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, REPLY_MARK, Some("1"));
+    // Filter state, since it can be written in every phase: request headers are gone when an answer is replaced, and the
+    // SDK panics on it.
+    let _ = hostcalls::set_property(vec![state::REPLY], Some(b"1"));
     let headers = reply
         .headers
         .iter()

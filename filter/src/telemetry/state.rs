@@ -12,6 +12,8 @@ pub const ATTEMPTS: &str = "pointsman.attempts";
 pub const CALLER: &str = "pointsman.caller";
 /// Why, cleaned, for the access log; only where policy says `log_reason`.
 pub const REASON: &str = "pointsman.reason";
+/// `1` when the filter itself answers: `local_reply_config` passes such a body untouched.
+pub const REPLY: &str = "pointsman.reply";
 
 /// The attempts of a request: how many began, where the last one went, and how those that are over ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
