@@ -211,7 +211,7 @@ impl Envoy {
         }
         self.port = self.listening_port("ai").await?;
         if self.has_policy().await? {
-            self.in_force = Some(render::written_policy(&self.settings)?);
+            self.in_force = render::written_policy(&self.settings)?;
         }
         Ok(())
     }

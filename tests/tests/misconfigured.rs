@@ -98,6 +98,10 @@ async fn an_attempt_that_times_out_without_the_header_stop_flag_is_explained_in_
     assert!(gateway.log().contains(FLAG), "{}", gateway.log());
 }
 
+async fn tier(gateway: &Gateway, tier: &str) -> Reply {
+    gateway.chat(&[("x-llm-policy", tier)], "auto").await
+}
+
 /// `single`'s target leads to cluster `delta`, which the routes do not know; `quality`'s first to `missing`, which they know
 /// and Envoy has not; `fast`'s first to alpha, whose cluster lacks the provider role.
 const ASTRAY: &str = "
@@ -142,10 +146,9 @@ async fn a_target_that_leads_astray_is_named_and_the_next_request_is_served() {
         },
         ..Options::default()
     };
-    let gateway = Gateway::start_with("astray", options).await;
-    let tier = async |tier: &str| gateway.chat(&[("x-llm-policy", tier)], "auto").await;
+    let mut gateway = Gateway::start_with("astray", options).await;
     for astray in ["single", "quality"] {
-        let reply = tier(astray).await;
+        let reply = tier(&gateway, astray).await;
         check_error(
             &reply,
             503,
@@ -154,7 +157,7 @@ async fn a_target_that_leads_astray_is_named_and_the_next_request_is_served() {
         );
         assert_eq!(reply.header("x-routing-tier"), astray);
     }
-    let reply = tier("fast").await;
+    let reply = tier(&gateway, "fast").await;
     check_error(
         &reply,
         500,
@@ -163,7 +166,7 @@ async fn a_target_that_leads_astray_is_named_and_the_next_request_is_served() {
     );
     assert_eq!(gateway.beta.counters().requests, 0);
     gateway.alpha.set(Behaviour::error(503));
-    let reply = tier("fast").await;
+    let reply = tier(&gateway, "fast").await;
     check_error(&reply, 500, "gateway_misconfigured", &["root_id provider"]);
     let log = gateway.log();
     assert!(
@@ -178,7 +181,7 @@ async fn a_target_that_leads_astray_is_named_and_the_next_request_is_served() {
         gateway.envoy.reload(&json.expect("YAML")).await,
         Ok(Reload::Taken)
     );
-    let reply = tier("fast").await;
+    let reply = tier(&gateway, "fast").await;
     assert_eq!(
         reply.header("x-routed-provider"),
         "beta",

@@ -40,7 +40,7 @@ async fn a_reload_changes_the_next_request_and_none_under_way() {
         policy: POLICY.replace("timeout: 500ms", "timeout: 5s"),
         ..Options::default()
     };
-    let gateway = Gateway::start_with("reload", options).await;
+    let mut gateway = Gateway::start_with("reload", options).await;
     let port = gateway.port();
     gateway.alpha.set(Behaviour::Stream {
         events: 30,
@@ -119,6 +119,16 @@ async fn a_reload_changes_the_next_request_and_none_under_way() {
     assert_eq!(asked.header("x-routed-model"), "gamma-large");
 }
 
+/// The models that serve tier `fast`, asked on so many connections that each worker gets some.
+async fn routed_to(gateway: &Gateway, connections: u32) -> Vec<String> {
+    let mut models = std::collections::BTreeSet::new();
+    for _ in 0..connections {
+        let reply = gateway.chat(&[("x-llm-policy", "fast")], "auto").await;
+        models.insert(reply.header("x-routed-model"));
+    }
+    models.into_iter().collect()
+}
+
 #[tokio::test]
 async fn every_worker_takes_the_new_policy() {
     const WORKERS: u32 = 4;
@@ -126,24 +136,15 @@ async fn every_worker_takes_the_new_policy() {
         concurrency: WORKERS,
         ..Options::default()
     };
-    let gateway = Gateway::start_with("workers", options).await;
-    // Enough connections that each worker gets some.
-    let routed_to = async |connections: u32| {
-        let mut models = std::collections::BTreeSet::new();
-        for _ in 0..connections {
-            let reply = gateway.chat(&[("x-llm-policy", "fast")], "auto").await;
-            models.insert(reply.header("x-routed-model"));
-        }
-        models.into_iter().collect::<Vec<_>>()
-    };
-    assert_eq!(routed_to(64).await, ["alpha-small"]);
+    let mut gateway = Gateway::start_with("workers", options).await;
+    assert_eq!(routed_to(&gateway, 64).await, ["alpha-small"]);
     for model in ["second", "third"] {
         let json = changed(
             "model: alpha-small}\n    - {provider: beta",
             &format!("model: {model}}}\n    - {{provider: beta"),
         );
         assert_eq!(gateway.envoy.reload(&json).await, Ok(Reload::Taken));
-        assert_eq!(routed_to(64).await, [model]);
+        assert_eq!(routed_to(&gateway, 64).await, [model]);
     }
     let stats = gateway
         .envoy
@@ -162,7 +163,7 @@ async fn every_worker_takes_the_new_policy() {
 
 #[tokio::test]
 async fn a_mistake_is_refused_in_one_line_and_the_policy_in_force_keeps_serving() {
-    let gateway = Gateway::start("refused").await;
+    let mut gateway = Gateway::start("refused").await;
     for (broken, path, repair) in [
         (
             changed("- {provider: gamma", "- {provider: gama"),
@@ -299,7 +300,7 @@ async fn a_mistake_in_the_first_policy_is_answered_until_it_is_mended() {
         },
         ..Options::default()
     };
-    let gateway = Gateway::start_with("first", options).await;
+    let mut gateway = Gateway::start_with("first", options).await;
     assert_eq!(gateway.envoy.has_policy().await, Ok(false));
     for stream in [false, true] {
         let reply = gateway.post(&[], &chat("auto", stream)).await;
