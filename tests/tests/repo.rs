@@ -1,0 +1,216 @@
+//! What two files of the repository say about the same thing agrees.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pointsman::policy::Policy;
+use pointsman::provider::error::moves_on;
+use pointsman_tests::policy_file;
+use pointsman_tests::render::{self, Endpoints};
+use serde_norway::Value;
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = render::root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_norway::from_str(&read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Every `.rs` file under a folder, by its path in it.
+fn sources(dir: &str) -> Vec<(String, String)> {
+    let root = render::root().join(dir);
+    let mut folders = vec![root.clone()];
+    let mut files: Vec<PathBuf> = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+            let path = entry.path();
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(extension) if extension == "rs" => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    let named = |path: PathBuf| {
+        let name = path
+            .strip_prefix(&root)
+            .expect("under it")
+            .display()
+            .to_string();
+        (name, read(path))
+    };
+    files.into_iter().map(named).collect()
+}
+
+/// The chat route's action.
+fn chat_route() -> Value {
+    yaml("envoy/routes.yaml")["resources"][0]["virtual_hosts"][0]["routes"][0]["route"].clone()
+}
+
+fn words(list: &str) -> Vec<&str> {
+    list.split(',').map(str::trim).collect()
+}
+
+#[test]
+fn envoy_retries_what_the_filter_moves_on_from() {
+    let policy = &chat_route()["retry_policy"];
+    let codes: Vec<u64> = policy["retriable_status_codes"]
+        .as_sequence()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_u64)
+        .collect();
+    let retry_on = words(policy["retry_on"].as_str().expect("text"));
+    assert!(retry_on.contains(&"retriable-status-codes"));
+    for status in 400..500 {
+        assert_eq!(
+            codes.contains(&u64::from(status)),
+            moves_on(status),
+            "{status}"
+        );
+    }
+    assert!(retry_on.contains(&"5xx") && (500..600).all(moves_on));
+    assert!(!(100..400).any(moves_on));
+}
+
+#[test]
+fn the_shipped_policies_are_valid() {
+    let shipped = policy_file::prepare(&read("envoy/policy.yaml"), &Endpoints::new());
+    let shipped = Policy::from_bytes(shipped.expect("valid").json.as_bytes()).expect("valid");
+    let tiers: Vec<&str> = shipped.tiers.iter().map(|tier| &*tier.name.0).collect();
+    assert_eq!(tiers, ["fast", "balanced", "quality", "reasoning"]);
+    for tier in &shipped.tiers {
+        let mut providers: Vec<&str> = tier.targets.iter().map(|t| &*t.provider.name).collect();
+        providers.sort_unstable();
+        assert_eq!(providers, ["anthropic", "openai"], "{}", tier.name);
+    }
+    // The one that stands in the file that is rendered over.
+    let router = yaml("envoy/ecds/router.yaml");
+    let config = &router["resources"][0]["typed_config"]["config"];
+    let placeholder = config["configuration"]["value"].as_str().expect("text");
+    Policy::from_bytes(placeholder.as_bytes()).expect("valid");
+}
+
+#[test]
+fn the_routes_and_clusters_know_what_the_shipped_policy_names() {
+    let policy = policy_file::prepare(&read("envoy/policy.yaml"), &Endpoints::new());
+    let policy = Policy::from_bytes(policy.expect("valid").json.as_bytes()).expect("valid");
+    let route = chat_route();
+    let specifier = &route["inline_cluster_specifier_plugin"]["extension"]["typed_config"];
+    let matcher = &specifier["cluster_matcher"]["matcher_tree"];
+    let map = &matcher["exact_match_map"]["map"];
+    let clusters = yaml("envoy/clusters.yaml");
+    let clusters = clusters["resources"].as_sequence().expect("a list");
+    let cluster = |name: &str| clusters.iter().find(|c| c["name"] == name);
+    for provider in policy.providers.values() {
+        let name = &*provider.cluster;
+        assert_eq!(map[name]["action"]["typed_config"]["cluster"], name);
+        let cluster = cluster(name).unwrap_or_else(|| panic!("no cluster {name}"));
+        let options = &cluster["typed_extension_protocol_options"];
+        let filters =
+            &options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"];
+        let filters: Vec<&str> = filters
+            .as_sequence()
+            .expect("a list")
+            .iter()
+            .filter_map(|f| f["name"].as_str())
+            .collect();
+        // The filter never sees the key, which is injected after it.
+        assert_eq!(
+            filters,
+            [
+                "provider",
+                "envoy.filters.http.credential_injector",
+                "envoy.filters.http.upstream_codec"
+            ],
+            "{name}"
+        );
+    }
+    let classifier = policy.llm.expect("the shipped policy classifies");
+    assert!(cluster(&classifier.cluster).is_some());
+    // The key of the filter state that the roles write, as Envoy sees it.
+    let state = pointsman::telemetry::state::CLUSTER;
+    assert_eq!(
+        matcher["input"]["typed_config"]["key"],
+        format!("wasm.{state}").as_str()
+    );
+    // What the policy admits is routed.
+    let routes = yaml("envoy/routes.yaml")["resources"][0]["virtual_hosts"][0]["routes"].clone();
+    assert_eq!(
+        policy.admit.paths,
+        [routes[0]["match"]["path"].as_str().expect("a path")]
+    );
+    assert_eq!(
+        routes[1]["match"]["path_separated_prefix"],
+        policy.admit.models_path.as_str()
+    );
+}
+
+#[test]
+fn every_label_is_read_back_by_envoy() {
+    let bootstrap = yaml("envoy/bootstrap.yaml");
+    let tags = bootstrap["stats_config"]["stats_tags"]
+        .as_sequence()
+        .expect("a list")
+        .clone();
+    for tag in &tags {
+        let name = tag["tag_name"].as_str().expect("text");
+        let regex = format!("({name}=\\.=(.*?);\\.)");
+        assert_eq!(tag["regex"], regex.as_str(), "{name}");
+    }
+    // `("label", …)` inside of a `tags: vec![…]`.
+    let mut labels = Vec::new();
+    for (_, source) in sources("filter/src") {
+        for tagged in source.split("tags: vec![").skip(1) {
+            let list = tagged.split(']').next().unwrap_or_default();
+            labels.extend(
+                list.split("(\"")
+                    .skip(1)
+                    .filter_map(|l| Some(l.split_once('"')?.0.to_owned())),
+            );
+        }
+    }
+    assert!(labels.len() >= 6, "{labels:?}");
+    for label in labels {
+        assert!(
+            tags.iter().any(|tag| tag["tag_name"] == label.as_str()),
+            "no stats_tags entry for {label:?}"
+        );
+    }
+}
+
+#[test]
+fn only_the_edge_knows_proxy_wasm() {
+    let who: Vec<String> = sources("filter/src")
+        .into_iter()
+        .filter(|(_, source)| source.contains("proxy_wasm"))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(who, ["host.rs", "lib.rs"]);
+}
+
+#[test]
+fn the_filter_excepts_nothing_from_its_lints() {
+    let lib = read("filter/src/lib.rs");
+    let lints = [
+        "unwrap_used",
+        "expect_used",
+        "clippy::panic",
+        "indexing_slicing",
+        "arithmetic_side_effects",
+        "unsafe_code",
+    ];
+    for lint in &lints[..5] {
+        assert!(lib.contains(lint), "{lint} is not denied");
+    }
+    let workspace = read("Cargo.toml");
+    assert!(workspace.contains("unsafe_code = \"deny\""));
+    for (name, source) in sources("filter/src") {
+        let mut attributes = source.lines().filter(|line| line.contains("#["));
+        let excepted = attributes.find(|line| lints.iter().any(|lint| line.contains(lint)));
+        assert_eq!(excepted, None, "{name}");
+    }
+}
