@@ -90,6 +90,19 @@ pub struct Gateway {
     pub beta: Upstream,
     pub gamma: Upstream,
     pub classifier: Upstream,
+    _run_dir: RunDir,
+}
+
+/// A run's folder, kept only for a test that failed.
+#[derive(Debug)]
+struct RunDir(PathBuf);
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
 }
 
 impl Gateway {
@@ -144,6 +157,7 @@ impl Gateway {
             let endpoint = Endpoint::new(role, Some(&url), Some(&key_of(cluster)))?;
             settings.endpoints.insert(cluster.to_owned(), endpoint);
         }
+        let run_dir = RunDir(settings.out_dir.clone());
         render::render(&settings)?;
         (options.edit)(&settings.out_dir);
         let envoy =
@@ -154,6 +168,7 @@ impl Gateway {
             beta,
             gamma,
             classifier,
+            _run_dir: run_dir,
         })
     }
 
