@@ -147,8 +147,10 @@ async fn a_renamed_secret_is_used_without_a_restart() {
     assert_eq!(seen, "Bearer key-of-beta");
 }
 
+type Edit = fn(&Path);
+
 /// A local server without a key, and a file that is not there.
-const WITHOUT: [(&str, fn(&Path)); 2] = [
+const WITHOUT: [(&str, Edit); 2] = [
     ("key-empty", |dir| edit::write(dir, "secrets/alpha", "")),
     ("key-file-missing", |dir| {
         std::fs::remove_file(dir.join("secrets/alpha")).expect("removed")
