@@ -498,6 +498,9 @@ async fn saving_the_policy_changes_the_next_request_and_a_mistake_changes_nothin
     }
 }
 
+/// Variables, and words of the line that they end in.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[tokio::test]
 async fn what_cannot_be_served_is_said_in_one_line_and_exits_with_an_error() {
     let taken = TcpListener::bind(("127.0.0.1", free_port())).expect("free");
@@ -511,7 +514,7 @@ async fn what_cannot_be_served_is_said_in_one_line_and_exits_with_an_error() {
     let mut not_yaml = shipped_policy();
     not_yaml.push_str("\n  : [");
     let not_yaml = file("not.yaml", &not_yaml);
-    let cases: [(&[(&str, &str)], &[&str]); 10] = [
+    let cases: [Case; 10] = [
         (&[("PORT", &port)], &["is in use", "PORT="]),
         (&[("ADMIN_PORT", &port)], &["is in use", "ADMIN_PORT="]),
         (&[("PORT", "http")], &["PORT=http"]),
