@@ -49,7 +49,8 @@ async fn without_the_flag(name: &str, edit: fn(&std::path::Path)) {
             &[FLAG, "PluginConfig"],
         );
     }
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // And not by the attempt's timeout.
+    assert!(took < Duration::from_secs(14), "{took:?}");
     assert!(gateway.log().contains(FLAG), "{}", gateway.log());
 }
 

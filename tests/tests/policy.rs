@@ -37,19 +37,22 @@ fn all_to_gamma() -> String {
 #[tokio::test]
 async fn a_reload_changes_the_next_request_and_none_under_way() {
     let options = Options {
-        policy: POLICY.replace("timeout: 500ms", "timeout: 5s"),
+        // A loaded machine has seconds for the reload.
+        policy: POLICY
+            .replace("timeout: 500ms", "timeout: 5s")
+            .replace("one_shot: 1s", "one_shot: 3s"),
         ..Options::default()
     };
     let mut gateway = Gateway::start_with("reload", options).await;
     let port = gateway.port();
     gateway.alpha.set(Behaviour::Stream {
-        events: 30,
-        gap: Duration::from_millis(30),
+        events: 60,
+        gap: Duration::from_millis(50),
     });
     gateway.beta.next([Behaviour::StallBeforeHeaders]);
     gateway.classifier.set(Behaviour::Classify {
         content: QUALITY.into(),
-        delay: Duration::from_millis(800),
+        delay: Duration::from_millis(2500),
     });
 
     // A stream of which the first event is there…
@@ -108,9 +111,9 @@ async fn a_reload_changes_the_next_request_and_none_under_way() {
     while let Some(piece) = streaming.piece().await.expect("the stream goes on") {
         events.extend(sse.push(&piece));
     }
-    // The role, 30 of content, the finish reason, and the end.
-    assert_eq!(events.len(), 33);
-    assert_eq!(events[32].data, "[DONE]");
+    // The role, 60 of content, the finish reason, and the end.
+    assert_eq!(events.len(), 63);
+    assert_eq!(events[62].data, "[DONE]");
     assert_eq!(gateway.gamma.counters().requests, 1);
 
     // The new policy decides of its own, though the question is one that was asked under the old.

@@ -430,8 +430,8 @@ async fn with_only_some_keys_the_rest_is_left_out_and_it_says_so() {
 async fn saving_the_policy_changes_the_next_request_and_a_mistake_changes_nothing() {
     let openai = Upstream::start("openai").expect("starts");
     openai.set(Behaviour::Stream {
-        events: 60,
-        gap: Duration::from_millis(30),
+        events: 100,
+        gap: Duration::from_millis(40),
     });
     let policy = file("policy.yaml", &shipped_policy());
     let url = format!("{}/v1", openai.url());
@@ -478,8 +478,8 @@ async fn saving_the_policy_changes_the_next_request_and_a_mistake_changes_nothin
     while let Some(piece) = streaming.piece().await.expect("the stream goes on") {
         events.extend(sse.push(&piece));
     }
-    assert_eq!(events.len(), 63);
-    assert_eq!(events[62].data, "[DONE]");
+    assert_eq!(events.len(), 103);
+    assert_eq!(events[102].data, "[DONE]");
 
     // Gone and back, as some editors save.
     std::fs::remove_file(&policy).expect("removed");
