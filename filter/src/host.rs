@@ -210,7 +210,12 @@ struct RouterStream {
 
 impl RouterStream {
     fn on(&mut self, event: router::Event<'_>) -> Flow {
-        let actions = with(&WORKER, |worker| self.machine.on(event, worker, now()));
+        let now = if event.is_timed() {
+            now()
+        } else {
+            Duration::ZERO
+        };
+        let actions = with(&WORKER, |worker| self.machine.on(event, worker, now));
         let (flow, callout) = carry_out(actions.unwrap_or_default());
         let Some(callout) = callout else {
             return flow;
@@ -339,7 +344,12 @@ struct ProviderStream {
 
 impl ProviderStream {
     fn on(&mut self, event: provider::Event<'_>) -> Flow {
-        let actions = with(&WARNED, |warned| self.machine.on(event, warned, now()));
+        let now = if event.is_timed() {
+            now()
+        } else {
+            Duration::ZERO
+        };
+        let actions = with(&WARNED, |warned| self.machine.on(event, warned, now));
         carry_out(actions.unwrap_or_default()).0
     }
 
@@ -376,7 +386,7 @@ impl HttpContext for ProviderStream {
             .and_then(|_| property(&["xds", "cluster_name"]));
         let cluster = cluster.map(|name| String::from_utf8_lossy(&name).into_owned());
         let flow = self.on(provider::Event::RequestHeaders {
-            headers: headers_named(MapType::HttpRequestHeaders, KEPT),
+            headers: headers_kept(),
             handed_over: plan.as_deref().map(|plan| HandedOver {
                 plan,
                 attempts: attempts.as_deref(),
@@ -591,6 +601,20 @@ fn headers_named(map: MapType, names: &[&'static str]) -> Headers {
         .iter()
         .filter_map(|name| Some(((*name).into(), value(name)?)));
     Headers(found.collect())
+}
+
+/// What an attempt takes over from the request headers as they are.
+fn headers_kept() -> Headers {
+    let mut kept = Headers::default();
+    for (first, others) in KEPT {
+        let found = headers_named(MapType::HttpRequestHeaders, &[first]);
+        if !found.0.is_empty() {
+            kept.0.extend(found.0);
+            kept.0
+                .extend(headers_named(MapType::HttpRequestHeaders, others).0);
+        }
+    }
+    kept
 }
 
 fn buffer(kind: BufferType, start: usize, size: usize) -> Vec<u8> {

@@ -21,19 +21,28 @@ pub struct AttemptHeaders<'a> {
     pub added: &'a [(&'a str, &'a str)],
 }
 
-/// What is taken from the current map: the scheme, and the trace, which goes on at the provider. Of a header that is
-/// there twice, the first.
-pub const KEPT: &[&str] = &[
-    ":scheme",
-    "traceparent",
-    "tracestate",
-    "b3",
-    "x-b3-traceid",
-    "x-b3-spanid",
-    "x-b3-parentspanid",
-    "x-b3-sampled",
-    "x-b3-flags",
+/// What is taken from the current map: the scheme, and the trace, which goes on at the provider. What follows a name
+/// is asked for only if that is there. Of a header that is there twice, the first.
+pub const KEPT: &[(&str, &[&str])] = &[
+    (":scheme", &[]),
+    ("traceparent", &["tracestate"]),
+    ("b3", &[]),
+    (
+        "x-b3-traceid",
+        &[
+            "x-b3-spanid",
+            "x-b3-parentspanid",
+            "x-b3-sampled",
+            "x-b3-flags",
+        ],
+    ),
 ];
+
+fn kept() -> impl Iterator<Item = &'static str> {
+    KEPT.iter()
+        .flat_map(|(first, others)| std::iter::once(first).chain(*others))
+        .copied()
+}
 
 /// Belong to the attempt or to the connection: neither policy nor client may add them.
 const OWNED: &[&str] = &[
@@ -53,33 +62,23 @@ const OWNED: &[&str] = &[
     "upgrade",
 ];
 
-/// Headers of an answer that never reach the client.
+/// Headers of an answer that never reach the client. (Those that only speak about the provider's own origin, such as
+/// `alt-svc`, are the route's to remove: Envoy does it for less.)
 pub const RESPONSE_HEADERS_REMOVED: &[&str] = &[
     // A provider's session (Cloudflare's `__cf_bm`, say) is the gateway's, not one client's.
     "set-cookie",
-    "set-cookie2",
     // Whose account pays.
     "openai-organization",
     "openai-project",
     "anthropic-organization-id",
-    // Speak about the provider's own origin; a client would hold them against the gateway's.
-    "alt-svc",
-    "clear-site-data",
-    "nel",
-    "report-to",
-    "reporting-endpoints",
-    "strict-transport-security",
-    "www-authenticate",
 ];
 
-/// Of an answer: Envoy's router obeys some of them and passes all of them on, and the last is the sink's own sign. They
-/// are taken away before Envoy's router reads them.
+/// Of an answer: Envoy's router obeys them, and the last is the sink's own sign. They are taken away before Envoy's
+/// router reads them.
 pub const RESPONSE_HEADERS_RESERVED: &[&str] = &[
-    "x-envoy-degraded",
     "x-envoy-immediate-health-check-fail",
     "x-envoy-overloaded",
     "x-envoy-ratelimited",
-    "x-envoy-upstream-service-time",
     "x-pointsman-no-host",
 ];
 
@@ -110,7 +109,7 @@ pub fn request_headers(current: &Headers, attempt: &AttemptHeaders<'_>) -> Vec<H
     };
     own(Cow::Borrowed(":authority"), attempt.host.as_bytes());
     own(Cow::Borrowed(":path"), attempt.path.as_bytes());
-    for name in KEPT {
+    for name in kept() {
         if let Some(value) = current.get(name) {
             own(Cow::Borrowed(name), value);
         }
@@ -131,7 +130,7 @@ pub fn request_headers(current: &Headers, attempt: &AttemptHeaders<'_>) -> Vec<H
 fn may_be_added(name: &str) -> bool {
     is_token(name)
         && !OWNED.contains(&name)
-        && !KEPT.contains(&name)
+        && !kept().any(|kept| kept == name)
         && !["x-envoy-", "x-pointsman-"]
             .iter()
             .any(|prefix| name.starts_with(prefix))

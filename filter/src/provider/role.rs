@@ -70,6 +70,13 @@ pub enum Event<'a> {
     Done { connect_failed: bool },
 }
 
+impl Event<'_> {
+    /// Whether this event looks at the clock: reading it is not free.
+    pub fn is_timed(&self) -> bool {
+        matches!(self, Event::RequestHeaders { .. } | Event::Done { .. })
+    }
+}
+
 /// What the router role and the attempts before this one left in filter state.
 #[derive(Debug, Clone, Copy)]
 pub struct HandedOver<'a> {
@@ -168,7 +175,7 @@ impl ProviderAttempt {
         }
     }
 
-    /// Advance. `now` is any clock that goes forward.
+    /// Advance. `now` is any clock that goes forward; see [`Event::is_timed`].
     pub fn on(&mut self, event: Event<'_>, warned: &mut Warned, now: Duration) -> Vec<Action> {
         match event {
             Event::RequestHeaders {

@@ -55,6 +55,13 @@ pub enum Event<'a> {
     Done,
 }
 
+impl Event<'_> {
+    /// Whether this event looks at the clock: reading it is not free.
+    pub fn is_timed(&self) -> bool {
+        matches!(self, Event::RequestBody(_) | Event::Callout(_))
+    }
+}
+
 /// One request.
 #[derive(Debug)]
 pub struct Router {
@@ -126,7 +133,7 @@ impl Router {
         self.report.is_some()
     }
 
-    /// Advance. `now` is any clock that goes forward.
+    /// Advance. `now` is any clock that goes forward; see [`Event::is_timed`].
     pub fn on(&mut self, event: Event<'_>, worker: &mut Worker, now: Duration) -> Vec<Action> {
         match event {
             Event::RequestHeaders {
@@ -184,6 +191,10 @@ impl Router {
         };
         self.report = Some(Report::default());
         let mut actions = Vec::new();
+        if let Some(id) = headers.text("x-request-id") {
+            let id = names::clean(id).into_bytes();
+            actions.push(Action::SetState(state::REQUEST_ID, id));
+        }
         if caller != admit::ANONYMOUS {
             let named = names::clean(&caller).into_bytes();
             actions.push(Action::SetState(state::CALLER, named));
@@ -406,12 +417,15 @@ impl Router {
         if matches!(self.state, State::HandedOver) && is_from_provider && attempts.begun == 0 {
             return self.unadapted();
         }
-        let mut actions = vec![
-            Action::RemoveResponseHeaders(RESPONSE_HEADERS_REMOVED),
-            // A provider's own are not ours.
-            Action::RemoveResponseHeaders(names::RESPONSE),
-        ];
-        let told = report.headers(&attempts).into_iter();
+        let told = report.headers(&attempts);
+        let mut actions = vec![Action::RemoveResponseHeaders(RESPONSE_HEADERS_REMOVED)];
+        // Of what only the gateway may say, what it does not say now may be a provider's.
+        for name in names::RESPONSE {
+            if !told.iter().any(|(told, _)| told == name) {
+                actions.push(Action::RemoveResponseHeaders(std::slice::from_ref(name)));
+            }
+        }
+        let told = told.into_iter();
         actions.extend(told.map(|(name, value)| Action::SetResponseHeader(name, value)));
         let status = headers.status();
         let failed = matches!(self.state, State::HandedOver) && status >= 300 && is_from_provider;

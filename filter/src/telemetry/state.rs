@@ -10,6 +10,8 @@ pub const CLUSTER: &str = "pointsman.cluster";
 pub const ATTEMPTS: &str = "pointsman.attempts";
 /// Who is calling, cleaned, for the access log; absent if nobody said.
 pub const CALLER: &str = "pointsman.caller";
+/// `x-request-id`, cleaned, for the access log: the header itself goes to no provider, and is gone when Envoy logs.
+pub const REQUEST_ID: &str = "pointsman.request_id";
 /// Why, cleaned, for the access log; only where policy says `log_reason`.
 pub const REASON: &str = "pointsman.reason";
 /// `1` when the filter itself answers: `local_reply_config` passes such a body untouched.

@@ -1,8 +1,9 @@
 //! `make bench`: what the filter costs, next to a bare Envoy in the same run.
 //!
-//! Two Envoys with one worker each and one cheap stand-in provider; the rounds alternate between them (A B, B A, …)
-//! and only neighbours are compared, because a shared machine drifts. CPU is that of the Envoy process alone. A
-//! run in which any request failed is no measurement, and says so.
+//! Two Envoys with a worker per core, as Envoy starts by itself, and one stand-in provider, which with the client share
+//! the machine; the rounds alternate between the Envoys (A B, B A, …) and only neighbours are compared, because a
+//! shared machine drifts. CPU is that of the Envoy process alone. A run in which any request failed is no measurement,
+//! and says so.
 
 mod bare;
 mod envoy;
@@ -148,8 +149,9 @@ async fn bench(setup: &Setup, options: Options) -> Result<Report> {
         "bench: {rounds} rounds of {} scenarios, alternating",
         scenarios.len()
     );
-    let bare = bare::start_bare(setup, "bare", 1).await?;
-    let ours = start_second(setup, options, 1).await?;
+    let workers = workers();
+    let bare = bare::start_bare(setup, "bare", workers).await?;
+    let ours = start_second(setup, options, workers).await?;
     for envoy in [&bare, &ours] {
         for scenario in scenarios {
             measure(
@@ -186,10 +188,16 @@ async fn bench(setup: &Setup, options: Options) -> Result<Report> {
         series,
         memory,
         version,
+        workers,
         control: options.control,
         quick: options.quick,
         rounds,
     })
+}
+
+/// What Envoy takes by itself: one per core.
+fn workers() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }
 
 /// Ours; in a control run a second bare Envoy takes its place.

@@ -59,6 +59,8 @@ pub struct Report {
     pub series: Vec<Series>,
     pub memory: Vec<Memory>,
     pub version: String,
+    /// Of each Envoy that serves load.
+    pub workers: u32,
     pub control: bool,
     pub quick: bool,
     pub rounds: usize,
@@ -263,8 +265,8 @@ impl Report {
         let form = if self.quick { ", quick form" } else { "" };
         let _ = writeln!(
             out,
-            "\nEnvoy {}, 1 worker, request body 1 KiB; median (min..max) of {} rounds{form}",
-            self.version, self.rounds
+            "\nEnvoy {}, {} workers, request body 1 KiB; median (min..max) of {} rounds{form}",
+            self.version, self.workers, self.rounds
         );
         if self.control {
             let _ = writeln!(
@@ -318,6 +320,7 @@ impl Report {
         let verdict = |v: Verdict| json!({"what": v.what, "value": v.value, "limit": v.limit, "pass": v.pass});
         json!({
             "envoy": self.version,
+            "workers": self.workers,
             "control": self.control,
             "quick": self.quick,
             "rounds": self.rounds,
@@ -401,6 +404,7 @@ mod tests {
                 series: series.into(),
                 memory: vec![memory],
                 version: String::new(),
+                workers: 1,
                 control: false,
                 quick: true,
                 rounds: 1,
@@ -421,6 +425,7 @@ mod tests {
             series: vec![],
             memory: vec![],
             version: String::new(),
+            workers: 1,
             control: false,
             quick: true,
             rounds: 0,
