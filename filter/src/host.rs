@@ -422,8 +422,13 @@ impl HttpContext for ProviderStream {
         if !self.machine.awaits_response() {
             return Flow::Continue;
         }
+        let mut headers = headers_named(MapType::HttpResponseHeaders, &[":status"]);
+        let more = self.machine.reads(headers.status());
+        headers
+            .0
+            .extend(headers_named(MapType::HttpResponseHeaders, more).0);
         self.on(provider::Event::ResponseHeaders {
-            headers: headers_named(MapType::HttpResponseHeaders, provider::READ),
+            headers,
             end_of_stream,
         })
     }

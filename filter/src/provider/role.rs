@@ -25,15 +25,6 @@ pub const NO_HOST_HEADER: &str = "x-pointsman-no-host";
 /// The status of an answer that turned out to be none; Envoy retries it.
 const BAD_ANSWER: &str = "502";
 
-/// What is read of an answer's headers.
-pub const READ: &[&str] = &[
-    ":status",
-    "content-type",
-    "content-length",
-    "content-encoding",
-    NO_HOST_HEADER,
-];
-
 /// Envoy's timers count from when its event loop last woke, and so end a little early by the clock.
 const TIMER_SLACK: Duration = Duration::from_millis(50);
 
@@ -158,6 +149,17 @@ impl ProviderAttempt {
 
     pub fn awaits_response(&self) -> bool {
         matches!(self.state, State::Waiting)
+    }
+
+    /// What it wants to know of an answer's headers beside `:status`.
+    pub fn reads(&self, status: u16) -> &'static [&'static str] {
+        if !(200..300).contains(&status) {
+            &["content-encoding", "content-type", NO_HOST_HEADER]
+        } else if self.serving.as_ref().is_some_and(|s| s.stream) {
+            &["content-encoding", "content-type"]
+        } else {
+            &["content-encoding"]
+        }
     }
 
     /// Whether there is nothing more to say of this attempt.
@@ -368,10 +370,6 @@ impl ProviderAttempt {
                 seen: 0,
             };
             return vec![Action::Pause];
-        }
-        let announced = headers.content_length().unwrap_or(0);
-        if announced > u64::try_from(serving.hold_answer).unwrap_or(u64::MAX) {
-            return self.release(Outcome::Status(status));
         }
         self.state = State::HoldingAnswer;
         vec![Action::Pause]

@@ -1,9 +1,8 @@
 //! `make bench`: what the filter costs, next to a bare Envoy in the same run.
 //!
-//! Two Envoys with a worker per core, as Envoy starts by itself, and one stand-in provider, which with the client share
-//! the machine; the rounds alternate between the Envoys (A B, B A, …) and only neighbours are compared, because a
-//! shared machine drifts. CPU is that of the Envoy process alone. A run in which any request failed is no measurement,
-//! and says so.
+//! Two Envoys with one worker each, and one stand-in provider; the rounds alternate between the Envoys (A B, B A, …)
+//! and only neighbours are compared, because a shared machine drifts. CPU is that of the Envoy process alone. A run in
+//! which any request failed is no measurement, and says so.
 
 mod bare;
 mod envoy;
@@ -33,6 +32,10 @@ const HELP: &str = "bench [--quick] [--check] [--control]
   --quick    fewer and shorter rounds: a look, not a measurement
   --check    exit 1 if a threshold is missed
   --control  bare against bare: what the machine's noise looks like";
+
+/// Of each Envoy under load. More would share their cores with the client and the provider, and the CPU of a request
+/// would depend on that.
+const WORKERS: u32 = 1;
 
 #[derive(Debug, Clone, Copy)]
 struct Options {
@@ -149,9 +152,8 @@ async fn bench(setup: &Setup, options: Options) -> Result<Report> {
         "bench: {rounds} rounds of {} scenarios, alternating",
         scenarios.len()
     );
-    let workers = workers();
-    let bare = bare::start_bare(setup, "bare", workers).await?;
-    let ours = start_second(setup, options, workers).await?;
+    let bare = bare::start_bare(setup, "bare", WORKERS).await?;
+    let ours = start_second(setup, options, WORKERS).await?;
     for envoy in [&bare, &ours] {
         for scenario in scenarios {
             measure(
@@ -188,16 +190,11 @@ async fn bench(setup: &Setup, options: Options) -> Result<Report> {
         series,
         memory,
         version,
-        workers,
+        workers: WORKERS,
         control: options.control,
         quick: options.quick,
         rounds,
     })
-}
-
-/// What Envoy takes by itself: one per core.
-fn workers() -> u32 {
-    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }
 
 /// Ours; in a control run a second bare Envoy takes its place.
@@ -251,7 +248,7 @@ async fn memory(setup: &Setup, options: Options) -> Result<Vec<Memory>> {
     for _ in 0..if options.quick { 1 } else { 3 } {
         let mut rss = [[0; 2]; 2];
         for (rss, workers) in rss.iter_mut().zip([1, Memory::WORKERS]) {
-            let bare = bare::start_bare(setup, "bare", workers).await?;
+            let bare = bare::start_bare(setup, "bare", WORKERS).await?;
             rss[0] = settled(&bare, options).await?;
             drop(bare);
             let ours = start_second(setup, options, workers).await?;
