@@ -1,18 +1,14 @@
-//! The provider behind both Envoys: an HTTP server as `make run`'s stand-ins are (axum), with prepared answers.
+//! The provider behind both Envoys: prepared bytes, nothing recorded, so that Envoy is what is measured.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use pointsman_tests::wire::{Body, Reader, chunk, last_chunk, message};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::MissedTickBehavior;
 
 /// Server-sent events per stream, `[DONE]` included.
@@ -24,7 +20,9 @@ const GAP: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 struct Answers {
     one_shot: Bytes,
+    stream_head: &'static [u8],
     events: Vec<Bytes>,
+    end: Bytes,
 }
 
 /// Serves on a thread of its own until the process ends; returns the port.
@@ -35,31 +33,38 @@ pub fn start() -> io::Result<u16> {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let port = listener.local_addr()?.port();
     let answers = Arc::new(Answers::new());
-    let app = Router::new().fallback(move |body: Bytes| {
-        let answers = Arc::clone(&answers);
-        async move { answer(&answers, &body) }
-    });
     std::thread::Builder::new()
         .name("provider".into())
-        .spawn(move || runtime.block_on(async { axum::serve(listener, app).await }))?;
+        .spawn(move || {
+            runtime.block_on(async {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let answers = Arc::clone(&answers);
+                    tokio::spawn(async move { serve(stream, &answers).await });
+                }
+            });
+        })?;
     Ok(port)
 }
 
-fn answer(answers: &Arc<Answers>, body: &[u8]) -> Response {
-    if !wants_stream(body) {
-        let headers = [(header::CONTENT_TYPE, "application/json")];
-        return (headers, answers.one_shot.clone()).into_response();
+async fn serve(stream: TcpStream, answers: &Answers) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = Reader::new(stream);
+    while let Some(head) = reader.head().await? {
+        let body = Body::of_request(&head.headers)?.rest(&mut reader).await?;
+        if !wants_stream(&body) {
+            reader.stream.write_all(&answers.one_shot).await?;
+            continue;
+        }
+        reader.stream.write_all(answers.stream_head).await?;
+        let mut ticks = tokio::time::interval(GAP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for event in &answers.events {
+            ticks.tick().await;
+            reader.stream.write_all(event).await?;
+        }
+        reader.stream.write_all(&answers.end).await?;
     }
-    let mut ticks = tokio::time::interval(GAP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let events = answers.events.clone().into_iter();
-    let events = stream::unfold((events, ticks), |(mut events, mut ticks)| async {
-        let event = events.next()?;
-        ticks.tick().await;
-        Some((Ok::<_, Infallible>(event), (events, ticks)))
-    });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream")];
-    (headers, Body::from_stream(events)).into_response()
+    Ok(())
 }
 
 fn wants_stream(body: &[u8]) -> bool {
@@ -82,16 +87,19 @@ impl Answers {
                 "id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_767_225_600, "model": "bench",
                 "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
             });
-            Bytes::from(format!("data: {event}\n\n"))
+            chunk(format!("data: {event}\n\n").as_bytes())
         };
-        let mut events = vec![delta(json!({"role": "assistant", "content": ""}), None)];
+        // The first event says something at once: the filter holds a stream until one does.
+        let mut events = vec![delta(json!({"role": "assistant", "content": "Here"}), None)];
         events
             .extend((0..EVENTS - 3).map(|i| delta(json!({"content": format!(" word{i}")}), None)));
         events.push(delta(json!({}), Some("stop")));
-        events.push(Bytes::from_static(b"data: [DONE]\n\n"));
+        events.push(chunk(b"data: [DONE]\n\n"));
         Self {
-            one_shot: one_shot.to_string().into(),
+            one_shot: message("HTTP/1.1 200 OK", &[(b"content-type", b"application/json")], one_shot.to_string().as_bytes()),
+            stream_head: b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
             events,
+            end: last_chunk(&[]),
         }
     }
 }
