@@ -127,7 +127,7 @@ impl<'de> DeserializeSeed<'de> for Content<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        self.watch.expect(
+        self.watch.wants(
             Place::Content(self.message),
             "must be a string, null, or an array of parts",
         );
@@ -180,7 +180,7 @@ impl<'de> DeserializeSeed<'de> for Part<'_> {
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
         let (message, part) = self.place;
         self.watch
-            .expect(Place::Part(message, part), "must be an object with a type");
+            .wants(Place::Part(message, part), "must be an object with a type");
         d.deserialize_any(self)
     }
 }
@@ -204,7 +204,7 @@ impl<'de> Visitor<'de> for Part<'_> {
             match field {
                 Field::Type => {
                     let place = Place::PartType(message, part);
-                    watch.expect(place, "must be a string");
+                    watch.wants(place, "must be a string");
                     kind = Some(map.next_value_seed(Word(Kind::of))?);
                 }
                 Field::Text => {

@@ -79,7 +79,7 @@ impl Watch {
     }
 
     /// Says what is read next: a value of another type is this fault.
-    pub(super) fn expect(&self, place: Place, words: &'static str) {
+    pub(super) fn wants(&self, place: Place, words: &'static str) {
         self.expected.set((place, words));
     }
 

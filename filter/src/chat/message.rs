@@ -92,7 +92,7 @@ impl<'de> DeserializeSeed<'de> for Messages<'_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
         let watch = self.0.watch;
-        watch.expect(Place::Messages, "must be an array of messages");
+        watch.wants(Place::Messages, "must be an array of messages");
         d.deserialize_any(self)
     }
 }
@@ -121,7 +121,7 @@ impl<'de> DeserializeSeed<'de> for Message<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        self.0.watch.expect(
+        self.0.watch.wants(
             Place::Message(self.1),
             "must be an object with a role and content",
         );
@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
                 Field::Role => {
                     collector
                         .watch
-                        .expect(Place::Role(index), "must be a string");
+                        .wants(Place::Role(index), "must be a string");
                     role = Some(map.next_value_seed(Word(Role::of))?);
                 }
                 Field::Content => {

@@ -62,7 +62,7 @@ pub fn parse(body: &[u8], cut: Cut) -> Result<ChatRequest, BadRequest> {
     })?;
     let watch = Watch::new();
     let mut json = serde_json::Deserializer::from_str(text);
-    watch.expect(Place::Body, "must be a JSON object");
+    watch.wants(Place::Body, "must be a JSON object");
     let top = json
         .deserialize_any(Top { watch: &watch, cut })
         .map_err(|e| watch.explain(&e))?;
@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for Top<'_> {
             match key.as_ref() {
                 "model" => found.model = Some(map.next_value()?),
                 "stream" => {
-                    watch.expect(Place::Stream, "must be true, false or null");
+                    watch.wants(Place::Stream, "must be true, false or null");
                     found.stream = map.next_value_seed(Stream)?;
                 }
                 "messages" => {
