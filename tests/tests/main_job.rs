@@ -21,3 +21,21 @@ async fn a_request_is_classified_routed_and_told_why() {
         "beta-large"
     );
 }
+
+/// The provider role takes `x-request-id` off the request, and so it was missing from the log, or there twice.
+#[tokio::test]
+async fn every_logged_request_has_its_id_once() {
+    let gateway = Gateway::start("request-id").await;
+    gateway.chat(&[], "fast").await;
+    gateway.chat(&[], "no-such-model").await;
+    gateway.get("/v1/models").await;
+    gateway.get("/elsewhere").await;
+    let log = gateway.access_log(4).await;
+    let ids: std::collections::BTreeSet<&str> = log
+        .iter()
+        .filter_map(|line| line["request_id"].as_str())
+        .collect();
+    assert_eq!(ids.len(), 4, "{log:?}");
+    // A UUID, as Envoy makes it.
+    assert!(ids.iter().all(|id| id.len() == 36), "{ids:?}");
+}

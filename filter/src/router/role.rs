@@ -178,23 +178,26 @@ impl Router {
         now: Duration,
     ) -> Vec<Action> {
         self.state = State::Passing;
-        let admission = admit::admit(&self.policy.admit, &headers);
-        if admission == Admission::Pass {
-            return vec![Action::Continue];
-        }
-        let source = self.policy.caller.as_ref();
-        let caller = admit::caller(source, &headers, metadata.as_deref());
-        let path = match admission {
-            Admission::Chat { path } => path,
-            Admission::Models(id) => return vec![self.models(&caller, id.as_deref())],
-            Admission::Pass => return vec![Action::Continue],
-        };
-        self.report = Some(Report::default());
         let mut actions = Vec::new();
         if let Some(id) = headers.text("x-request-id") {
             let id = names::clean(id).into_bytes();
             actions.push(Action::SetState(state::REQUEST_ID, id));
         }
+        let admission = admit::admit(&self.policy.admit, &headers);
+        let source = self.policy.caller.as_ref();
+        let caller = admit::caller(source, &headers, metadata.as_deref());
+        let path = match admission {
+            Admission::Chat { path } => path,
+            Admission::Models(id) => {
+                actions.push(self.models(&caller, id.as_deref()));
+                return actions;
+            }
+            Admission::Pass => {
+                actions.push(Action::Continue);
+                return actions;
+            }
+        };
+        self.report = Some(Report::default());
         if caller != admit::ANONYMOUS {
             let named = names::clean(&caller).into_bytes();
             actions.push(Action::SetState(state::CALLER, named));
