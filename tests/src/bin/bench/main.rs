@@ -142,6 +142,12 @@ async fn bench(setup: &Setup, options: Options) -> Result<Report> {
             time: Duration::from_millis(unit * 2),
         },
         Scenario {
+            name: "stream, c=1",
+            connections: 1,
+            stream: true,
+            time: Duration::from_millis(unit),
+        },
+        Scenario {
             name: "stream, c=8",
             connections: 8,
             stream: true,

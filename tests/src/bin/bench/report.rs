@@ -136,6 +136,11 @@ impl Series {
             "us",
             self.over(|bare, _| bare.cpu / bare.requests),
         ));
+        lines.push((
+            "CPU per request, ours",
+            "us",
+            self.over(|_, ours| ours.cpu / ours.requests),
+        ));
         if self.stream {
             lines.push(("added CPU per event", "us", self.added_cpu_per_event()));
             lines.push((
