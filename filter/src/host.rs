@@ -14,7 +14,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action as Flow, BufferType, ContextType, LogLevel, MapType, MetricType};
 
-use crate::chat::error::{ErrorReply, SERVER};
+use crate::chat::error::ErrorReply;
 use crate::classify::reply;
 use crate::http::{Action, Callout, CalloutEnd, Count, Headers, Reply};
 use crate::policy::{CallerSource, Policy};
@@ -149,12 +149,13 @@ impl RootContext for Root {
             let _ = hostcalls::set_tick_period(Duration::ZERO);
             return;
         }
-        let message =
-            format!("no byte of a request body reached the filter within 5 s: {FLAG_MISSING}");
+        let error = ErrorReply::misconfigured(format!(
+            "no byte of a request body reached the filter within 5 s: {FLAG_MISSING}"
+        ));
         for context in self.watch.overdue() {
             if hostcalls::set_effective_context(context).is_ok() {
-                log::error!("pointsman: {message}");
-                send(&gateway_error(&message));
+                log::error!("pointsman: {}", error.message);
+                send(&(&error).into());
             }
         }
     }
@@ -195,7 +196,8 @@ impl Context for Unconfigured {}
 
 impl HttpContext for Unconfigured {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Flow {
-        send(&gateway_error("the filter has no policy; see Envoy's log"));
+        let error = ErrorReply::misconfigured("the filter has no policy; see Envoy's log");
+        send(&(&error).into());
         Flow::Pause
     }
 }
@@ -534,21 +536,6 @@ fn send(reply: &Reply) {
         .map(|(n, v)| (n.as_str(), v.as_str()))
         .collect();
     let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
-}
-
-fn gateway_error(message: &str) -> Reply {
-    let error = ErrorReply {
-        status: 500,
-        kind: SERVER,
-        code: "gateway_misconfigured",
-        message: message.to_owned(),
-        param: None,
-    };
-    Reply {
-        status: error.status,
-        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-        body: error.body(),
-    }
 }
 
 fn count(counted: &Count) {

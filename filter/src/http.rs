@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::chat::error::ErrorReply;
+
 /// A header map as the host gave it: names in lower case, values as bytes, since a client may send anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(pub Vec<(Cow<'static, str>, Vec<u8>)>);
@@ -44,6 +46,23 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn json(status: u16, mut headers: Vec<(String, String)>, body: Vec<u8>) -> Self {
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        Reply {
+            status,
+            headers,
+            body,
+        }
+    }
+}
+
+impl From<&ErrorReply> for Reply {
+    fn from(error: &ErrorReply) -> Self {
+        Reply::json(error.status, Vec::new(), error.body())
+    }
 }
 
 /// An HTTP request of the filter's own.

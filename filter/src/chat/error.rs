@@ -8,9 +8,7 @@ use super::request::BadRequest;
 
 /// OpenAI's values of an error's `type`.
 pub const INVALID_REQUEST: &str = "invalid_request_error";
-pub const AUTHENTICATION: &str = "authentication_error";
 pub const PERMISSION: &str = "permission_error";
-pub const NOT_FOUND: &str = "not_found_error";
 pub const RATE_LIMIT: &str = "rate_limit_error";
 pub const SERVER: &str = "server_error";
 
@@ -59,6 +57,17 @@ pub fn error_body(status_type: &str, code: &str, message: &str, param: Option<&s
 // === impl ErrorReply ===
 
 impl ErrorReply {
+    /// The gateway's set-up is wrong; `message` names the repair.
+    pub fn misconfigured(message: impl Into<String>) -> Self {
+        ErrorReply {
+            status: 500,
+            kind: SERVER,
+            code: "gateway_misconfigured",
+            message: message.into(),
+            param: None,
+        }
+    }
+
     pub fn body(&self) -> Vec<u8> {
         error_body(self.kind, self.code, &self.message, self.param.as_deref())
     }

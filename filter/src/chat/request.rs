@@ -121,8 +121,8 @@ fn read_model(raw: &str) -> Result<String, BadRequest> {
     Ok(model)
 }
 
-/// Where `part`, a slice of `whole`, lies in it.
-fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
+/// Where `part`, a slice of `whole`, lies in it: the distance of their addresses.
+pub fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (whole.get(start..end) == Some(part)).then_some(start..end)

@@ -8,7 +8,7 @@ use super::names::{Names, repair};
 use super::providers::Providers;
 use super::reader::At;
 use super::settings::timeout;
-use super::text::{CALLER, CLUSTER, MODEL, client_header, header_value, host, is_host, path};
+use super::text::{CALLER, CLUSTER, MODEL, client_header, header_value, host, path};
 use super::{LlmClassifier, Rule, TierName, When};
 
 const MAX_STEPS: usize = 16;
@@ -171,17 +171,7 @@ fn llm(at: &At<'_>, providers: &Providers, errors: &mut Errors) -> Option<LlmCla
     let model = fields
         .required("model", errors)
         .and_then(|at| at.text(&MODEL, errors));
-    let host = match (fields.get("host"), cluster) {
-        (Some(at), _) => host(&at, errors),
-        (None, Some(cluster)) if !is_host(cluster) => {
-            errors.push(
-                &fields.path_of("host"),
-                "required, for the cluster's name is not a host",
-            );
-            None
-        }
-        (None, cluster) => cluster.map(str::to_owned),
-    };
+    let host = host(&fields, cluster, errors);
     let path = match fields.get("path") {
         Some(at) => path(&at, errors),
         None => Some("/v1/chat/completions".to_owned()),

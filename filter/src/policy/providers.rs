@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::error::{Errors, clean};
 use super::names::repair;
 use super::reader::At;
-use super::text::{
-    CLUSTER, Headers, PROVIDER, header_value, host, is_host, path_template, provider_header,
-};
+use super::text::{CLUSTER, Headers, PROVIDER, header_value, host, path_template, provider_header};
 use super::{Api, Provider};
 
 pub(super) type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
@@ -58,17 +56,7 @@ fn provider(name: &str, at: &At<'_>, errors: &mut Errors) -> Option<Provider> {
     let api = fields
         .required("api", errors)
         .and_then(|at| api(&at, errors));
-    let host = match (fields.get("host"), cluster) {
-        (Some(at), _) => host(&at, errors),
-        (None, Some(cluster)) if !is_host(cluster) => {
-            errors.push(
-                &fields.path_of("host"),
-                "required, for the cluster's name is not a host",
-            );
-            None
-        }
-        (None, cluster) => cluster.map(str::to_owned),
-    };
+    let host = host(&fields, cluster, errors);
     let path = match fields.get("path") {
         Some(at) => path_template(&at, errors),
         None => Some("/v1/chat/completions".to_owned()),

@@ -4,7 +4,7 @@
 //! that the gateway, the connection or Envoy's secrets own. A header's value is never repeated in an error.
 
 use super::error::{Errors, clean};
-use super::reader::{At, Charset};
+use super::reader::{At, Charset, Fields};
 
 pub(super) const TIER: Charset = Charset {
     what: "a-z, 0-9, \"_\" and \"-\"",
@@ -73,13 +73,23 @@ pub(super) enum Headers {
     Pass,
 }
 
-pub(super) fn host(at: &At<'_>, errors: &mut Errors) -> Option<String> {
-    at.text(&HOST, errors).map(str::to_owned)
-}
-
-/// Whether a cluster's name does as the host, when no host is given.
-pub(super) fn is_host(name: &str) -> bool {
-    HOST.admits(name)
+/// `host:`, which without one is the cluster's name, if that does as a host.
+pub(super) fn host(
+    fields: &Fields<'_>,
+    cluster: Option<&str>,
+    errors: &mut Errors,
+) -> Option<String> {
+    match (fields.get("host"), cluster) {
+        (Some(at), _) => at.text(&HOST, errors).map(str::to_owned),
+        (None, Some(cluster)) if !HOST.admits(cluster) => {
+            errors.push(
+                &fields.path_of("host"),
+                "required, for the cluster's name is not a host",
+            );
+            None
+        }
+        (None, cluster) => cluster.map(str::to_owned),
+    }
 }
 
 /// A path with or without a query.

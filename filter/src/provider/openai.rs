@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::chat::request::span_of;
+
 /// The path and query of a request: `{model}` in the template stands for the model's name, percent-encoded but for
 /// what RFC 3986 calls unreserved, so that no name leaves its path segment.
 pub fn path<'a>(template: &'a str, model: &str) -> Cow<'a, str> {
@@ -75,10 +77,7 @@ pub fn find_model_span(body: &[u8]) -> Option<Range<usize>> {
     if !model.starts_with('"') {
         return None;
     }
-    // A borrowed RawValue is a part of `body`: its place is the distance of the two addresses.
-    let start = model.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
-    let end = start.checked_add(model.len())?;
-    (end <= body.len()).then_some(start..end)
+    span_of(model, text)
 }
 
 struct Model<'a>(&'a RawValue);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::headers::{AttemptHeaders, RESPONSE_HEADERS_RESERVED, request_headers};
 use super::judge::{OneShot, Outcome, StreamJudge, Verdict, is_event_stream, judge_one_shot};
 use super::{error, openai};
-use crate::chat::error::{ErrorReply, SERVER};
-use crate::http::{Action, Count, HeaderLine, Headers, Reply};
+use crate::chat::error::ErrorReply;
+use crate::http::{Action, Count, HeaderLine, Headers};
 use crate::policy::Api;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::state::{self, Attempts};
@@ -528,20 +528,9 @@ fn attempt_headers(
 }
 
 fn misconfigured(message: &str) -> Vec<Action> {
-    let refusal = ErrorReply {
-        status: 500,
-        kind: SERVER,
-        code: "gateway_misconfigured",
-        message: message.to_owned(),
-        param: None,
-    };
     vec![
         Action::Log(log::Level::Error, message.to_owned()),
-        Action::Reply(Reply {
-            status: refusal.status,
-            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-            body: refusal.body(),
-        }),
+        Action::Reply((&ErrorReply::misconfigured(message)).into()),
     ]
 }
 

@@ -184,12 +184,11 @@ impl Router {
             actions.push(Action::SetState(state::REQUEST_ID, id));
         }
         let admission = admit::admit(&self.policy.admit, &headers);
-        let source = self.policy.caller.as_ref();
-        let caller = admit::caller(source, &headers, metadata.as_deref());
+        let caller = || admit::caller(self.policy.caller.as_ref(), &headers, metadata.as_deref());
         let path = match admission {
             Admission::Chat { path } => path,
             Admission::Models(id) => {
-                actions.push(self.models(&caller, id.as_deref()));
+                actions.push(self.models(&caller(), id.as_deref()));
                 return actions;
             }
             Admission::Pass => {
@@ -197,6 +196,7 @@ impl Router {
                 return actions;
             }
         };
+        let caller = caller();
         self.report = Some(Report::default());
         if caller != admit::ANONYMOUS {
             let named = names::clean(&caller).into_bytes();
@@ -249,7 +249,7 @@ impl Router {
                     message: format!("this gateway offers no such model; GET {list} lists them"),
                     param: Some("model".to_owned()),
                 };
-                json_reply(refusal.status, refusal.body())
+                Action::Reply((&refusal).into())
             }
         }
     }
@@ -420,21 +420,10 @@ impl Router {
         if matches!(self.state, State::HandedOver) && is_from_provider && attempts.begun == 0 {
             return self.unadapted();
         }
-        let told = report.headers(&attempts);
-        let mut actions = vec![Action::RemoveResponseHeaders(RESPONSE_HEADERS_REMOVED)];
-        // Of what only the gateway may say, what it does not say now may be a provider's.
-        for name in names::RESPONSE {
-            if !told.iter().any(|(told, _)| told == name) {
-                actions.push(Action::RemoveResponseHeaders(std::slice::from_ref(name)));
-            }
-        }
-        let told = told.into_iter();
-        actions.extend(told.map(|(name, value)| Action::SetResponseHeader(name, value)));
         let status = headers.status();
         let failed = matches!(self.state, State::HandedOver) && status >= 300 && is_from_provider;
         if !failed {
-            actions.push(Action::Continue);
-            return actions;
+            return enrich(report, &attempts);
         }
         let kept = headers
             .0
@@ -484,16 +473,10 @@ impl Router {
         let message = format!(
             "the provider role did not run for provider {provider:?}: its cluster needs this filter, with root_id provider, in its upstream http_filters (HttpProtocolOptions) before upstream_codec"
         );
-        let log = Action::Log(log::Level::Error, message.clone());
-        let mut actions = vec![log];
-        actions.extend(refuse(&ErrorReply {
-            status: 500,
-            kind: error::SERVER,
-            code: "gateway_misconfigured",
-            message,
-            param: None,
-        }));
-        actions
+        vec![
+            Action::Log(log::Level::Error, message.clone()),
+            Action::Reply((&ErrorReply::misconfigured(message)).into()),
+        ]
     }
 
     /// The answer when every attempt failed, in OpenAI's form.
@@ -521,8 +504,24 @@ impl Router {
         let mut headers = kept;
         let told = report.headers(attempts).into_iter();
         headers.extend(told.map(|(name, value)| (name.to_owned(), value.into_owned())));
-        json_reply_with(status, headers, body)
+        Action::Reply(Reply::json(status, headers, body))
     }
+}
+
+/// Let an answer go to the client, with what it is told, and without what is not the client's business.
+fn enrich(report: &Report, attempts: &Attempts) -> Vec<Action> {
+    let told = report.headers(attempts);
+    let mut actions = vec![Action::RemoveResponseHeaders(RESPONSE_HEADERS_REMOVED)];
+    // Of what only the gateway may say, what it does not say now may be a provider's.
+    for name in names::RESPONSE {
+        if !told.iter().any(|(told, _)| told == name) {
+            actions.push(Action::RemoveResponseHeaders(std::slice::from_ref(name)));
+        }
+    }
+    let told = told.into_iter();
+    actions.extend(told.map(|(name, value)| Action::SetResponseHeader(name, value)));
+    actions.push(Action::Continue);
+    actions
 }
 
 /// What of a failed answer's headers is the client's business.
@@ -534,20 +533,11 @@ fn is_kept_on_failure(name: &str) -> bool {
 }
 
 fn refuse(refusal: &ErrorReply) -> Vec<Action> {
-    vec![json_reply(refusal.status, refusal.body())]
+    vec![Action::Reply(refusal.into())]
 }
 
 fn json_reply(status: u16, body: Vec<u8>) -> Action {
-    json_reply_with(status, Vec::new(), body)
-}
-
-fn json_reply_with(status: u16, mut headers: Vec<(String, String)>, body: Vec<u8>) -> Action {
-    headers.push(("content-type".to_owned(), "application/json".to_owned()));
-    Action::Reply(Reply {
-        status,
-        headers,
-        body,
-    })
+    Action::Reply(Reply::json(status, Vec::new(), body))
 }
 
 fn count_classification(asked: Asked) -> Action {
