@@ -37,6 +37,8 @@ run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C end
 	@exec $(TARGET_DIR)/debug/serve
 
 test: check build $(VENV)/.installed ## Formatting, lints, unit tests, and the suite against a real Envoy
+	@echo '== fetching every dependency, other platforms'\'' too: their licences are checked'
+	@cargo fetch --quiet --locked
 	@echo '== unit tests of the filter'
 	@cargo test --quiet --package pointsman
 	@echo '== real Envoy, real HTTP providers'
