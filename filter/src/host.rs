@@ -16,14 +16,16 @@ use proxy_wasm::types::{Action as Flow, BufferType, ContextType, LogLevel, MapTy
 
 use crate::chat::error::ErrorReply;
 use crate::classify::reply;
-use crate::http::{Action, Callout, CalloutEnd, Count, Headers, Reply};
+use crate::http::{Action, Callout, CalloutEnd, Count, HeaderLine, Headers, Reply};
 use crate::policy::{CallerSource, Policy};
 use crate::provider::headers::KEPT;
-use crate::provider::role::{self as provider, HandedOver, ProviderAttempt, Warned};
+use crate::provider::role::{self as provider, ProviderAttempt, Warned};
 use crate::router::classifying::Worker;
+use crate::router::handover;
 use crate::router::role::{self as router, Router};
+use crate::telemetry::headers::ROUTED_ATTEMPTS;
 use crate::telemetry::metrics::push_metric_name;
-use crate::telemetry::state::{self, Attempts};
+use crate::telemetry::state;
 
 /// How long the first body byte may take before the header-stop flag is thought missing.
 const FLAG_PATIENCE: Duration = Duration::from_secs(5);
@@ -303,19 +305,17 @@ impl HttpContext for RouterStream {
         if !self.machine.enriches() {
             return Flow::Continue;
         }
-        let mut headers = headers_named(MapType::HttpResponseHeaders, &[":status"]);
-        let mut is_from_provider = true;
-        if headers.status() >= 300 {
-            headers = all_headers(MapType::HttpResponseHeaders);
-            let details = property(&["response", "code_details"]);
-            is_from_provider = details.as_deref() == Some(b"via_upstream");
+        let good = headers_named(MapType::HttpResponseHeaders, &[":status", ROUTED_ATTEMPTS]);
+        if self.machine.is_told(&good) {
+            return Flow::Continue;
         }
+        let details = property(&["response", "code_details"]);
         self.on(router::Event::ResponseHeaders {
-            headers,
-            attempts: property(&[state::ATTEMPTS])
-                .and_then(|bytes| Attempts::decode(&bytes))
+            headers: all_headers(MapType::HttpResponseHeaders),
+            attempts: property(&[state::PLAN])
+                .and_then(|bytes| handover::attempts(&bytes))
                 .unwrap_or_default(),
-            is_from_provider,
+            is_from_provider: details.as_deref() == Some(b"via_upstream"),
             end_of_stream,
         })
     }
@@ -381,18 +381,15 @@ impl Context for ProviderStream {
 
 impl HttpContext for ProviderStream {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
-        let plan = property(&[state::PLAN]);
-        let attempts = property(&[state::ATTEMPTS]);
-        let cluster = attempts
-            .as_ref()
-            .and_then(|_| property(&["xds", "cluster_name"]));
+        let handed_over = property(&[state::PLAN]);
+        let is_retry = handed_over.as_deref().is_some_and(handover::is_retry);
+        let cluster = is_retry
+            .then(|| property(&["xds", "cluster_name"]))
+            .flatten();
         let cluster = cluster.map(|name| String::from_utf8_lossy(&name).into_owned());
         let flow = self.on(provider::Event::RequestHeaders {
             headers: headers_kept(),
-            handed_over: plan.as_deref().map(|plan| HandedOver {
-                plan,
-                attempts: attempts.as_deref(),
-            }),
+            handed_over,
             retried_at: cluster.as_deref(),
             end_of_stream,
         });
@@ -424,13 +421,8 @@ impl HttpContext for ProviderStream {
         if !self.machine.awaits_response() {
             return Flow::Continue;
         }
-        let mut headers = headers_named(MapType::HttpResponseHeaders, &[":status"]);
-        let more = self.machine.reads(headers.status());
-        headers
-            .0
-            .extend(headers_named(MapType::HttpResponseHeaders, more).0);
         self.on(provider::Event::ResponseHeaders {
-            headers,
+            headers: all_headers(MapType::HttpResponseHeaders),
             end_of_stream,
         })
     }
@@ -462,10 +454,7 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
         match action {
             Action::Continue => flow = Flow::Continue,
             Action::Pause => flow = Flow::Pause,
-            Action::SetRequestHeaders(headers) => {
-                let map = headers.iter().map(|(n, v)| (&**n, &**v)).collect();
-                let _ = hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map);
-            }
+            Action::SetRequestHeaders(headers) => set_all(MapType::HttpRequestHeaders, &headers),
             Action::SetRequestHeader(name, value) => {
                 let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(&value));
             }
@@ -475,13 +464,12 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
             Action::ReplaceRequestBody(body) => {
                 let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, MAX_BUFFER, &body);
             }
+            Action::SetResponseHeaders(headers) => set_all(MapType::HttpResponseHeaders, &headers),
             Action::SetResponseHeader(name, value) => {
                 let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(&value));
             }
-            Action::RemoveResponseHeaders(names) => {
-                for name in names {
-                    let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
-                }
+            Action::RemoveResponseHeader(name) => {
+                let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, &name);
             }
             Action::SetState(key, value) => {
                 let _ = hostcalls::set_property(vec![key], Some(&value));
@@ -503,6 +491,11 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
         }
     }
     (flow, callout)
+}
+
+fn set_all(map: MapType, headers: &[HeaderLine]) {
+    let lines = headers.iter().map(|(n, v)| (&**n, &**v)).collect();
+    let _ = hostcalls::set_map_bytes(map, lines);
 }
 
 fn dispatch(callout: &Callout) -> bool {

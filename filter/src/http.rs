@@ -106,8 +106,10 @@ pub enum Action {
     SetRequestHeader(&'static str, String),
     RemoveRequestHeader(String),
     ReplaceRequestBody(Vec<u8>),
+    /// Replace the whole map.
+    SetResponseHeaders(Vec<HeaderLine>),
     SetResponseHeader(&'static str, Cow<'static, str>),
-    RemoveResponseHeaders(&'static [&'static str]),
+    RemoveResponseHeader(Cow<'static, str>),
     /// Filter state `wasm.<key>`: shared by both roles and all attempts of a request.
     SetState(&'static str, Vec<u8>),
     ClearRouteCache,

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::http::{HeaderLine, Headers};
+use crate::telemetry::headers as names;
 
 /// What an attempt's headers are made of, beside the current map.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +65,7 @@ const OWNED: &[&str] = &[
 
 /// Headers of an answer that never reach the client. (Those that only speak about the provider's own origin, such as
 /// `alt-svc`, are the route's to remove: Envoy does it for less.)
-pub const RESPONSE_HEADERS_REMOVED: &[&str] = &[
+const RESPONSE_HEADERS_REMOVED: &[&str] = &[
     // A provider's session (Cloudflare's `__cf_bm`, say) is the gateway's, not one client's.
     "set-cookie",
     // Whose account pays.
@@ -73,14 +74,25 @@ pub const RESPONSE_HEADERS_REMOVED: &[&str] = &[
     "anthropic-organization-id",
 ];
 
-/// Of an answer: Envoy's router obeys them, and the last is the sink's own sign. They are taken away before Envoy's
-/// router reads them.
-pub const RESPONSE_HEADERS_RESERVED: &[&str] = &[
+/// Envoy's router obeys these when a provider says them.
+const RESPONSE_HEADERS_OBEYED: &[&str] = &[
     "x-envoy-immediate-health-check-fail",
     "x-envoy-overloaded",
     "x-envoy-ratelimited",
-    "x-pointsman-no-host",
 ];
+
+/// Whether a header of this lower-case name is taken from a provider's answer, before Envoy's router reads it: it is not the
+/// client's business, or only Envoy or the gateway may say it.
+pub fn is_removed_from_response(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'x') => {
+            name.starts_with("x-pointsman-")
+                || RESPONSE_HEADERS_OBEYED.contains(&name)
+                || names::RESPONSE.contains(&name)
+        }
+        _ => RESPONSE_HEADERS_REMOVED.contains(&name),
+    }
+}
 
 /// The complete header map of an attempt, but for `content-length`, which the body decides.
 ///

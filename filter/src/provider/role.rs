@@ -2,18 +2,22 @@
 //!
 //! Pure. Each attempt sets everything that it owns, absolutely: what an earlier attempt wrote is still there.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::headers::{AttemptHeaders, RESPONSE_HEADERS_RESERVED, request_headers};
+use super::headers::{AttemptHeaders, is_removed_from_response, request_headers};
 use super::judge::{OneShot, Outcome, StreamJudge, Verdict, is_event_stream, judge_one_shot};
 use super::{error, openai};
 use crate::chat::error::ErrorReply;
 use crate::http::{Action, Count, HeaderLine, Headers};
 use crate::policy::Api;
+use crate::router::handover;
 use crate::router::plan::{Plan, PlannedTarget};
+use crate::telemetry::headers as names;
+use crate::telemetry::report;
 use crate::telemetry::state::{self, Attempts};
 
 /// Bytes of a stream that are held while nothing real has come.
@@ -38,14 +42,15 @@ const STAYED: &str = "a retry stayed at its cluster: failover across providers n
 pub enum Event<'a> {
     RequestHeaders {
         headers: Headers,
-        /// `None`: the router role did not see this request.
-        handed_over: Option<HandedOver<'a>>,
+        /// Filter state [`state::PLAN`]. `None`: the router role did not see this request.
+        handed_over: Option<Vec<u8>>,
         /// Envoy's name for where this attempt was sent. Of use on a retry only, and not free to ask for.
         retried_at: Option<&'a str>,
         end_of_stream: bool,
     },
     /// The whole body.
     RequestBody(&'a [u8]),
+    /// All of them.
     ResponseHeaders {
         headers: Headers,
         end_of_stream: bool,
@@ -66,15 +71,6 @@ impl Event<'_> {
     pub fn is_timed(&self) -> bool {
         matches!(self, Event::RequestHeaders { .. } | Event::Done { .. })
     }
-}
-
-/// What the router role and the attempts before this one left in filter state.
-#[derive(Debug, Clone, Copy)]
-pub struct HandedOver<'a> {
-    /// Filter state [`state::PLAN`].
-    pub plan: &'a [u8],
-    /// Filter state [`state::ATTEMPTS`]; absent for the first.
-    pub attempts: Option<&'a [u8]>,
 }
 
 /// What the attempts of one worker share: what was warned of already.
@@ -137,8 +133,13 @@ struct Serving {
     is_last: bool,
     timeout: Duration,
     started: Duration,
+    handed_over: Vec<u8>,
     /// This attempt included; its outcome is not, until it is reported.
     attempts: Attempts,
+    /// What the client is told of the decision.
+    told: Vec<HeaderLine>,
+    /// The answer's headers as they came.
+    answer: Headers,
     is_reported: bool,
 }
 
@@ -149,17 +150,6 @@ impl ProviderAttempt {
 
     pub fn awaits_response(&self) -> bool {
         matches!(self.state, State::Waiting)
-    }
-
-    /// What it wants to know of an answer's headers beside `:status`.
-    pub fn reads(&self, status: u16) -> &'static [&'static str] {
-        if !(200..300).contains(&status) {
-            &["content-encoding", "content-type", NO_HOST_HEADER]
-        } else if self.serving.as_ref().is_some_and(|s| s.stream) {
-            &["content-encoding", "content-type"]
-        } else {
-            &["content-encoding"]
-        }
     }
 
     /// Whether there is nothing more to say of this attempt.
@@ -202,7 +192,7 @@ impl ProviderAttempt {
             Event::ResponseHeaders {
                 headers,
                 end_of_stream,
-            } => self.on_response_headers(&headers, end_of_stream, warned),
+            } => self.on_response_headers(headers, end_of_stream, warned),
             Event::ResponseBody {
                 bytes,
                 buffered,
@@ -215,20 +205,16 @@ impl ProviderAttempt {
     fn on_request(
         &mut self,
         headers: Headers,
-        handed: HandedOver<'_>,
+        handed_over: Vec<u8>,
         retried_at: Option<&str>,
         warned: &mut Warned,
         now: Duration,
     ) -> Vec<Action> {
         self.state = State::Passing;
-        let Some(plan) = Plan::decode(handed.plan) else {
+        let Some((plan, mut attempts)) = Plan::decode(&handed_over) else {
             return misconfigured("the router role and the provider role are not of one version");
         };
         let mut actions = Vec::new();
-        let mut attempts = handed
-            .attempts
-            .and_then(Attempts::decode)
-            .unwrap_or_default();
         let index = match attempts.begun {
             0 => 0,
             _ => match retried(&plan, &attempts, retried_at) {
@@ -251,10 +237,16 @@ impl ProviderAttempt {
         let next = plan.targets.get(index.saturating_add(1)).unwrap_or(target);
         attempts.begun = attempts.begun.saturating_add(1);
         attempts.target = index;
-        actions.push(Action::SetState(state::ATTEMPTS, attempts.encode()));
         let next_cluster = next.cluster.as_bytes().to_vec();
         actions.push(Action::SetState(state::CLUSTER, next_cluster));
         actions.push(Action::Pause);
+        self.state = State::Sending(Sending {
+            headers: attempt_headers(&headers, &plan, target),
+            body_len: plan.body_len,
+            model_span: plan.model_span.clone(),
+            api: target.api,
+            sent_as: target.sent_as.to_string(),
+        });
         self.serving = Some(Serving {
             provider: target.provider.to_string(),
             model: target.model.to_string(),
@@ -264,14 +256,10 @@ impl ProviderAttempt {
             timeout: Duration::from_millis(plan.attempt_timeout_ms),
             started: now,
             attempts,
+            told: told(&plan),
+            answer: Headers::default(),
             is_reported: false,
-        });
-        self.state = State::Sending(Sending {
-            headers: attempt_headers(&headers, &plan, target),
-            body_len: plan.body_len,
-            model_span: plan.model_span.clone(),
-            api: target.api,
-            sent_as: target.sent_as.to_string(),
+            handed_over,
         });
         actions
     }
@@ -311,13 +299,15 @@ impl ProviderAttempt {
 
     fn on_response_headers(
         &mut self,
-        headers: &Headers,
+        headers: Headers,
         end_of_stream: bool,
         warned: &mut Warned,
     ) -> Vec<Action> {
-        let (State::Waiting, Some(serving)) = (&self.state, &self.serving) else {
+        let (State::Waiting, Some(serving)) = (&self.state, &mut self.serving) else {
             return vec![Action::Continue];
         };
+        serving.answer = headers;
+        let headers = &serving.answer;
         self.state = State::Passing;
         let status = headers.status();
         if !(200..300).contains(&status) {
@@ -424,7 +414,10 @@ impl ProviderAttempt {
     /// Let the answer go on to the client, or to Envoy's retry.
     fn release(&mut self, outcome: Outcome) -> Vec<Action> {
         let mut actions = self.report(outcome);
-        actions.push(Action::RemoveResponseHeaders(RESPONSE_HEADERS_RESERVED));
+        if let Some(serving) = &mut self.serving {
+            let is_good = matches!(outcome, Outcome::Status(200..=299));
+            actions.extend(serving.adapted_headers(is_good));
+        }
         actions.push(Action::Continue);
         actions
     }
@@ -432,7 +425,9 @@ impl ProviderAttempt {
     /// The answer is none: give it a status that Envoy retries.
     fn reject(&mut self, outcome: Outcome) -> Vec<Action> {
         let mut actions = self.report(outcome);
-        actions.push(Action::RemoveResponseHeaders(RESPONSE_HEADERS_RESERVED));
+        if let Some(serving) = &mut self.serving {
+            actions.extend(serving.adapted_headers(false));
+        }
         actions.push(Action::SetResponseHeader(":status", BAD_ANSWER.into()));
         actions.push(Action::Continue);
         actions
@@ -453,7 +448,8 @@ impl ProviderAttempt {
         self.report(outcome)
     }
 
-    /// Write down how the attempt ended, once.
+    /// Write down how the attempt ended, once. A good one is told to the client with its answer; of a failed one the next
+    /// attempt, or the router role's error, must know.
     fn report(&mut self, outcome: Outcome) -> Vec<Action> {
         self.state = State::Passing;
         let Some(serving) = self.serving.as_mut().filter(|s| !s.is_reported) else {
@@ -466,17 +462,50 @@ impl ProviderAttempt {
         }
         // Writing to a String does not fail.
         let _ = write!(outcomes, "{}={outcome}", serving.provider);
-        vec![
-            Action::SetState(state::ATTEMPTS, serving.attempts.encode()),
-            Action::Count(Count {
-                metric: "pointsman_attempts_total",
-                tags: vec![
-                    ("provider", serving.provider.clone().into()),
-                    ("model", serving.model.clone().into()),
-                    ("outcome", outcome.to_string().into()),
-                ],
-            }),
-        ]
+        let mut actions = Vec::with_capacity(4);
+        if !matches!(outcome, Outcome::Status(200..=299)) {
+            let mut handed_over = std::mem::take(&mut serving.handed_over);
+            handover::set_attempts(&mut handed_over, &serving.attempts);
+            actions.push(Action::SetState(state::PLAN, handed_over));
+        }
+        actions.push(Action::Count(Count {
+            metric: "pointsman_attempts_total",
+            tags: vec![
+                ("provider", serving.provider.clone().into()),
+                ("model", serving.model.clone().into()),
+                ("outcome", outcome.to_string().into()),
+            ],
+        }));
+        actions
+    }
+}
+
+// === impl Serving ===
+
+impl Serving {
+    /// The answer's headers without what is not the provider's to say, and, if it goes to the client as it is, with what the
+    /// client is told.
+    fn adapted_headers(&mut self, is_told: bool) -> Vec<Action> {
+        let answer = std::mem::take(&mut self.answer).0.into_iter();
+        if !is_told {
+            let removed = answer.filter(|(name, _)| is_removed_from_response(name));
+            return removed
+                .map(|(name, _)| Action::RemoveResponseHeader(name))
+                .collect();
+        }
+        let kept = answer.filter(|(name, _)| !is_removed_from_response(name));
+        let mut headers: Vec<HeaderLine> = kept.map(|(n, v)| (n, Cow::Owned(v))).collect();
+        let served_by = Some((self.provider.as_str(), self.model.as_str()));
+        let attempts = report::of_attempts(served_by, &self.attempts.outcomes).into_iter();
+        headers.extend(attempts.map(|(name, value)| {
+            let value = match value {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            };
+            (Cow::Borrowed(name), value)
+        }));
+        headers.append(&mut self.told);
+        vec![Action::SetResponseHeaders(headers)]
     }
 }
 
@@ -525,6 +554,15 @@ fn attempt_headers(
             added: &target.headers,
         },
     )
+}
+
+/// What the plan says of the decision, as lines of the answer.
+fn told(plan: &Plan<'_>) -> Vec<HeaderLine> {
+    let lines = plan.told.iter().filter_map(|(name, value)| {
+        let name = names::RESPONSE.iter().find(|known| **known == *name)?;
+        Some((Cow::Borrowed(*name), Cow::Owned(value.as_bytes().to_vec())))
+    });
+    lines.collect()
 }
 
 fn misconfigured(message: &str) -> Vec<Action> {

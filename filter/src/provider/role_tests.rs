@@ -22,9 +22,13 @@ fn plan(stream: bool) -> Plan<'static> {
         hold_answer: 100,
         attempt_timeout_ms: 2000,
         user_agent: None,
+        told: vec![("x-routing-tier", "fast")],
         targets: vec![target("a"), target("b")],
     }
 }
+
+/// The attempts that are over and the last one's target, and how they ended.
+type Before = Option<((usize, usize), &'static str)>;
 
 struct Exchange {
     attempt: ProviderAttempt,
@@ -46,8 +50,19 @@ impl Exchange {
     }
 
     /// Headers of an attempt, with what those before left.
-    fn begin(&mut self, plan: &Plan<'_>, cluster: &str, before: Option<&str>) -> Vec<Action> {
-        let plan = plan.encode();
+    fn begin(&mut self, plan: &Plan<'_>, cluster: &str, before: Before) -> Vec<Action> {
+        let mut handed_over = plan.encode();
+        if let Some((attempts, outcomes)) = before {
+            let (begun, target) = attempts;
+            handover::set_attempts(
+                &mut handed_over,
+                &Attempts {
+                    begun,
+                    target,
+                    outcomes: outcomes.to_owned(),
+                },
+            );
+        }
         self.on(Event::RequestHeaders {
             headers: headers(&[
                 (":method", "POST"),
@@ -59,10 +74,7 @@ impl Exchange {
                 ("cookie", "c"),
                 ("traceparent", "00-1"),
             ]),
-            handed_over: Some(HandedOver {
-                plan: &plan,
-                attempts: before.map(str::as_bytes),
-            }),
+            handed_over: Some(handed_over),
             retried_at: before.map(|_| cluster),
             end_of_stream: false,
         })
@@ -105,13 +117,22 @@ fn state_of(actions: &[Action], key: &str) -> Option<String> {
     })
 }
 
+/// What the client is told, or the next attempt.
 fn outcome(actions: &[Action]) -> Option<String> {
-    Some(
-        state_of(actions, state::ATTEMPTS)?
-            .splitn(3, ' ')
-            .nth(2)?
-            .to_owned(),
-    )
+    actions.iter().find_map(|action| match action {
+        Action::SetState(state::PLAN, bytes) => Some(handover::attempts(bytes)?.outcomes),
+        Action::SetResponseHeaders(_) => told(actions, "x-routed-attempts"),
+        _ => None,
+    })
+}
+
+fn told(actions: &[Action], name: &str) -> Option<String> {
+    let headers = actions.iter().find_map(|action| match action {
+        Action::SetResponseHeaders(headers) => Some(headers),
+        _ => None,
+    })?;
+    let (_, value) = headers.iter().find(|(n, _)| n == name)?;
+    Some(String::from_utf8_lossy(value).into_owned())
 }
 
 fn is_rejected(actions: &[Action]) -> bool {
@@ -124,12 +145,11 @@ const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "applicati
 
 #[test]
 fn each_attempt_sets_all_of_its_own() {
-    for (cluster, before, written) in [("a", None, "1 0 "), ("b", Some("1 0 a=503"), "2 1 a=503")] {
+    for (cluster, before) in [("a", None), ("b", Some(((1, 0), "a=503")))] {
         let mut exchange = Exchange::new();
         let held = exchange.begin(&plan(false), cluster, before);
         assert_eq!(held.last(), Some(&Action::Pause));
         assert_eq!(state_of(&held, state::CLUSTER).as_deref(), Some("b"));
-        assert_eq!(state_of(&held, state::ATTEMPTS).as_deref(), Some(written));
         let sent = exchange.on(Event::RequestBody(BODY));
         let [
             Action::SetRequestHeaders(set),
@@ -171,7 +191,7 @@ fn a_body_that_another_filter_changed_is_read_again() {
 #[test]
 fn a_retry_that_stayed_serves_its_cluster_and_says_so_once() {
     let mut exchange = Exchange::new();
-    let before = Some("1 0 a=503");
+    let before = Some(((1, 0), "a=503"));
     let stays = |actions: &[Action]| {
         actions
             .iter()
@@ -179,10 +199,14 @@ fn a_retry_that_stayed_serves_its_cluster_and_says_so_once() {
     };
     let first = exchange.begin(&plan(false), "a", before);
     assert!(stays(&first));
-    assert_eq!(
-        state_of(&first, state::ATTEMPTS).as_deref(),
-        Some("2 0 a=503")
-    );
+    exchange.on(Event::RequestBody(BODY));
+    let failed = exchange.answer(&[(":status", "503")], true);
+    let [Action::SetState(state::PLAN, bytes), ..] = &failed[..] else {
+        panic!("{failed:?}");
+    };
+    let written = handover::attempts(bytes).expect("attempts");
+    assert_eq!((written.begun, written.target), (2, 0));
+    assert_eq!(written.outcomes, "a=503, a=503");
     exchange.attempt = ProviderAttempt::default();
     assert!(!stays(&exchange.begin(&plan(false), "a", before)));
     exchange.attempt = ProviderAttempt::default();
@@ -233,7 +257,7 @@ fn a_status_is_passed_on_and_written_down() {
 fn an_error_that_goes_to_the_client_is_held_until_it_is_whole() {
     for (before, cluster, status, expected) in [
         (None, "a", "400", "a=400"),
-        (Some("1 0 a=503"), "b", "503", "a=503, b=503"),
+        (Some(((1, 0), "a=503")), "b", "503", "a=503, b=503"),
     ] {
         let held = || {
             let mut exchange = Exchange::new();
@@ -266,20 +290,62 @@ fn an_error_that_goes_to_the_client_is_held_until_it_is_whole() {
 
 #[test]
 fn a_provider_cannot_speak_for_envoy_or_for_the_gateway() {
-    let mut exchange = Exchange::sent(true);
-    let removed = Action::RemoveResponseHeaders(RESPONSE_HEADERS_RESERVED);
+    let forged = [
+        "x-envoy-overloaded",
+        "x-envoy-ratelimited",
+        "x-envoy-immediate-health-check-fail",
+        "x-pointsman-no-host",
+        "x-routed-model",
+        "x-routing-tier",
+        "x-routing-confidence",
+        "set-cookie",
+        "openai-organization",
+    ];
+    let mut list = vec![(":status", "400"), ("retry-after", "7")];
+    list.extend(forged.map(|name| (name, "forged")));
+    // Passed on, and turned into an error.
     for status in ["503", "200"] {
-        // Passed on, and turned into an error.
-        let actions = exchange.answer(&[(":status", status)], true);
-        assert!(actions.contains(&removed));
-        exchange = Exchange::sent(true);
+        list[0].1 = status;
+        let actions = Exchange::sent(true).answer(&list, true);
+        let removed: Vec<&str> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::RemoveResponseHeader(name) => Some(&**name),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(removed, forged, "{status}");
     }
+    list[0].1 = "200";
+    let mut exchange = Exchange::sent(false);
+    exchange.answer(&list, false);
+    let actions = exchange.body(b"{}", true);
+    let given = actions.iter().find_map(|action| match action {
+        Action::SetResponseHeaders(headers) => Some(headers),
+        _ => None,
+    });
+    let given: Vec<(&str, &[u8])> = given
+        .expect("headers")
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    assert_eq!(
+        given,
+        [
+            (":status", &b"200"[..]),
+            ("retry-after", b"7"),
+            ("x-routed-provider", b"a"),
+            ("x-routed-model", b"a"),
+            ("x-routed-attempts", b"a=200"),
+            ("x-routing-tier", b"fast"),
+        ]
+    );
 }
 
 #[test]
 fn outcomes_follow_one_another() {
     let mut exchange = Exchange::new();
-    exchange.begin(&plan(false), "b", Some("1 0 a=timeout"));
+    exchange.begin(&plan(false), "b", Some(((1, 0), "a=timeout")));
     exchange.on(Event::RequestBody(BODY));
     assert_eq!(
         outcome(&exchange.answer(&[(":status", "500")], true)).as_deref(),

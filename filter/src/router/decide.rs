@@ -58,11 +58,11 @@ impl Decision {
         }
     }
 
-    /// 1 where the client or the operator said it, unknown where a model judged.
-    pub fn confidence(&self) -> Option<f64> {
+    /// The client or the operator said it. Where a model judged, how sure it was is not known.
+    pub fn is_certain(&self) -> bool {
         match self.source {
-            Source::Header | Source::Model | Source::Rule => Some(1.0),
-            Source::Llm | Source::Cache | Source::Default => None,
+            Source::Header | Source::Model | Source::Rule => true,
+            Source::Llm | Source::Cache | Source::Default => false,
         }
     }
 }

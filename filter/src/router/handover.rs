@@ -1,25 +1,75 @@
-//! Handover: a plan as bytes, from the router role to each attempt, through filter state.
+//! Handover: a plan and how its attempts ended, as bytes in one filter state, since each property costs a host call.
 //!
-//! Pure. Decoding borrows, so that an attempt copies only what it sends. Both roles are one binary: bytes of another
-//! version, or of another filter, are refused.
+//! Pure. The router role writes it, an attempt that failed writes itself into it, the next attempt and the final error read
+//! it. Decoding borrows, so that an attempt copies only what it sends. Both roles are one binary: bytes of another version,
+//! or of another filter, are refused.
 
 use std::borrow::Cow;
 
 use super::plan::{MAX_ATTEMPTS, Plan, PlannedTarget};
 use crate::policy::Api;
+use crate::telemetry::state::Attempts;
 
 /// The first byte; changes with the layout.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Headers that one target may have at most.
 const MAX_HEADERS: usize = 256;
 
-// Numbers are u64 in little-endian order; a string is its length and its bytes; `user_agent` absent is empty.
+// A head of fixed size: the version, the attempts that are over, the last one's target, the plan's length; then the plan;
+// then, to the end, how the attempts ended. Numbers are u64 in little-endian order; a string is its length and its bytes;
+// `user_agent` absent is empty.
+
+/// Bytes of the head.
+const HEAD: usize = 3 + size_of::<u64>();
+
+/// Whether an attempt of this request is over. Cheap, since what a retry wants to know besides is not.
+pub fn is_retry(bytes: &[u8]) -> bool {
+    bytes.get(1).is_some_and(|begun| *begun > 0)
+}
+
+/// `None`: these are not the bytes of a handover.
+pub fn attempts(bytes: &[u8]) -> Option<Attempts> {
+    Some(split(bytes)?.1)
+}
+
+/// Write down how the attempts went.
+pub fn set_attempts(bytes: &mut Vec<u8>, attempts: &Attempts) {
+    let Some((plan, _)) = split(bytes) else {
+        return;
+    };
+    bytes.truncate(HEAD.saturating_add(plan.len()));
+    let small = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+    for (at, number) in [(1, attempts.begun), (2, attempts.target)] {
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = small(number);
+        }
+    }
+    bytes.extend_from_slice(attempts.outcomes.as_bytes());
+}
+
+/// The plan's bytes, and the attempts.
+fn split(bytes: &[u8]) -> Option<(&[u8], Attempts)> {
+    let mut rest = Rest(bytes);
+    if rest.byte()? != VERSION {
+        return None;
+    }
+    let (begun, target) = (rest.byte()?, rest.byte()?);
+    let plan = rest.number().and_then(|length| rest.take(length))?;
+    let attempts = Attempts {
+        begun: begun.into(),
+        target: target.into(),
+        outcomes: std::str::from_utf8(rest.0).ok()?.to_owned(),
+    };
+    Some((plan, attempts))
+}
 
 impl Plan<'_> {
+    /// As handed over before the first attempt.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512);
-        out.push(VERSION);
+        let mut out = Vec::with_capacity(1024);
+        out.extend_from_slice(&[VERSION, 0, 0]);
+        out.extend_from_slice(&[0; size_of::<u64>()]);
         for number in [
             self.body_len,
             self.model_span.start,
@@ -31,6 +81,7 @@ impl Plan<'_> {
         }
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
         push_text(self.user_agent.unwrap_or_default(), &mut out);
+        push_pairs(&self.told, &mut out);
         push_number(self.targets.len(), &mut out);
         for target in &self.targets {
             for text in [
@@ -46,13 +97,21 @@ impl Plan<'_> {
             out.push(match target.api {
                 Api::OpenAi => 0,
             });
-            push_number(target.headers.len(), &mut out);
-            for (name, value) in &target.headers {
-                push_text(name, &mut out);
-                push_text(value, &mut out);
-            }
+            push_pairs(&target.headers, &mut out);
+        }
+        let length = u64::try_from(out.len().saturating_sub(HEAD)).unwrap_or(u64::MAX);
+        if let Some(place) = out.get_mut(3..HEAD) {
+            place.copy_from_slice(&length.to_le_bytes());
         }
         out
+    }
+}
+
+fn push_pairs(pairs: &[(&str, &str)], out: &mut Vec<u8>) {
+    push_number(pairs.len(), out);
+    for (name, value) in pairs {
+        push_text(name, out);
+        push_text(value, out);
     }
 }
 
@@ -67,18 +126,21 @@ fn push_text(text: &str, out: &mut Vec<u8>) {
 }
 
 impl<'a> Plan<'a> {
-    /// `None`: these are not the bytes of a plan.
-    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+    /// `None`: these are not the bytes of a handover.
+    pub fn decode(bytes: &'a [u8]) -> Option<(Self, Attempts)> {
+        let (plan, attempts) = split(bytes)?;
+        Some((Plan::read(plan)?, attempts))
+    }
+
+    fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = Rest(bytes);
-        if rest.byte()? != VERSION {
-            return None;
-        }
         let body_len = rest.number()?;
         let model_span = rest.number()?..rest.number()?;
         let stream = rest.number()? == 1;
         let hold_answer = rest.number()?;
         let attempt_timeout_ms = rest.long()?;
         let user_agent = rest.text()?;
+        let told = rest.pairs()?;
         let count = rest.number().filter(|count| *count <= MAX_ATTEMPTS)?;
         let mut targets = Vec::with_capacity(count);
         for _ in 0..count {
@@ -91,6 +153,7 @@ impl<'a> Plan<'a> {
             hold_answer,
             attempt_timeout_ms,
             user_agent: (!user_agent.is_empty()).then_some(user_agent),
+            told,
             targets,
         })
     }
@@ -124,6 +187,15 @@ impl<'a> Rest<'a> {
         std::str::from_utf8(self.take(length)?).ok()
     }
 
+    fn pairs(&mut self) -> Option<Vec<(&'a str, &'a str)>> {
+        let count = self.number().filter(|count| *count <= MAX_HEADERS)?;
+        let mut pairs = Vec::with_capacity(count);
+        for _ in 0..count {
+            pairs.push((self.text()?, self.text()?));
+        }
+        Some(pairs)
+    }
+
     fn target(&mut self) -> Option<PlannedTarget<'a>> {
         let provider = self.text()?;
         let cluster = self.text()?;
@@ -135,11 +207,7 @@ impl<'a> Rest<'a> {
             0 => Api::OpenAi,
             _ => return None,
         };
-        let count = self.number().filter(|count| *count <= MAX_HEADERS)?;
-        let mut headers = Vec::with_capacity(count);
-        for _ in 0..count {
-            headers.push((self.text()?, self.text()?));
-        }
+        let headers = self.pairs()?;
         Some(PlannedTarget {
             provider,
             cluster,
@@ -180,6 +248,7 @@ mod tests {
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,
             user_agent,
+            told: vec![("x-routing-tier", "fast")],
             targets,
         }
     }
@@ -193,7 +262,23 @@ mod tests {
                 Some("sdk"),
             ),
         ] {
-            assert_eq!(Plan::decode(&plan.encode()), Some(plan));
+            let mut bytes = plan.encode();
+            assert!(!is_retry(&bytes));
+            assert_eq!(
+                Plan::decode(&bytes),
+                Some((plan.clone(), Attempts::default()))
+            );
+            for (begun, outcomes) in [(1, "openai=503"), (2, "openai=503, anthropic=200")] {
+                let written = Attempts {
+                    begun,
+                    target: begun - 1,
+                    outcomes: outcomes.to_owned(),
+                };
+                set_attempts(&mut bytes, &written);
+                assert!(is_retry(&bytes));
+                assert_eq!(attempts(&bytes).as_ref(), Some(&written));
+                assert_eq!(Plan::decode(&bytes), Some((plan.clone(), written)));
+            }
         }
     }
 
@@ -203,8 +288,13 @@ mod tests {
         for end in 0..good.len() {
             assert_eq!(Plan::decode(good.get(..end).expect("a prefix")), None);
         }
-        let longer = [good.as_slice(), b"x"].concat();
-        assert_eq!(Plan::decode(&longer), None);
+        for (at, byte) in [(0, VERSION + 1), (3, 0), (3, 255)] {
+            let mut other = good.clone();
+            other[at] = byte;
+            assert_eq!(Plan::decode(&other), None, "{at} {byte}");
+        }
+        let not_text = [good.as_slice(), b"\xff"].concat();
+        assert_eq!(Plan::decode(&not_text), None);
     }
 
     proptest! {
@@ -213,6 +303,8 @@ mod tests {
             let _ = Plan::decode(&bytes);
             bytes.insert(0, VERSION);
             let _ = Plan::decode(&bytes);
+            set_attempts(&mut bytes, &Attempts::default());
+            let _ = Plan::read(&bytes);
             let mut good = plan(vec![target("a", &[("x", "y")])], None).encode();
             if let Some(byte) = good.get_mut(at) {
                 *byte = to;

@@ -12,6 +12,7 @@ use crate::chat::request::ChatRequest;
 use crate::http::Headers;
 use crate::policy::{Api, Policy, Target, Timeouts};
 use crate::provider::openai;
+use crate::telemetry::report::Told;
 
 /// Attempts that one request may cost at most.
 pub const MAX_ATTEMPTS: usize = 8;
@@ -28,6 +29,8 @@ pub struct Plan<'a> {
     pub hold_answer: usize,
     pub attempt_timeout_ms: u64,
     pub user_agent: Option<&'a str>,
+    /// What the client is told of the decision: the contract's response headers.
+    pub told: Vec<(&'a str, &'a str)>,
     pub targets: Vec<PlannedTarget<'a>>,
 }
 
@@ -98,6 +101,7 @@ pub fn plan<'p>(
     request: &ChatRequest,
     body_len: usize,
     client: &'p Headers,
+    told: &'p [Told],
 ) -> Plan<'p> {
     let timeouts = timeouts(policy, choice);
     let attempt_timeout = if request.stream {
@@ -112,6 +116,7 @@ pub fn plan<'p>(
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
         user_agent: client.text("user-agent"),
+        told: told.iter().map(|(name, value)| (*name, &**value)).collect(),
         targets: targets.iter().map(|t| planned(t, client)).collect(),
     }
 }

@@ -16,10 +16,10 @@ use crate::chat::request::{self, ChatRequest, Cut};
 use crate::http::{Action, CalloutEnd, Count, Headers, Reply};
 use crate::policy::{AUTO, Policy};
 use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, unreachable_error};
-use crate::provider::headers::RESPONSE_HEADERS_REMOVED;
+use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::Outcome;
 use crate::telemetry::headers as names;
-use crate::telemetry::report::Report;
+use crate::telemetry::report::{self, Report};
 use crate::telemetry::state::{self, Attempts};
 
 /// What happens to a request, as the host tells it.
@@ -38,9 +38,9 @@ pub enum Event<'a> {
     RequestBody(&'a [u8]),
     Callout(CalloutEnd<'a>),
     ResponseHeaders {
-        /// All of a failed answer's; of a good one `:status` is enough.
+        /// Those of an answer that [`Router::is_told`] does not know.
         headers: Headers,
-        /// Filter state [`state::ATTEMPTS`].
+        /// As they are in filter state [`state::PLAN`].
         attempts: Attempts,
         /// A provider made this answer, not Envoy.
         is_from_provider: bool,
@@ -131,6 +131,15 @@ impl Router {
     /// Whether the answer's headers are of interest.
     pub fn enriches(&self) -> bool {
         self.report.is_some()
+    }
+
+    /// Whether these, of `:status` and `X-Routed-Attempts`, are a good answer's that the provider role has finished: it says
+    /// all that there is to say, and nothing is left to do. (A provider that forges it where the provider role is missing
+    /// hides that set-up's mistake, and gains nothing.)
+    pub fn is_told(&self, headers: &Headers) -> bool {
+        matches!(self.state, State::HandedOver)
+            && (200..300).contains(&headers.status())
+            && headers.get(names::ROUTED_ATTEMPTS).is_some()
     }
 
     /// Advance. `now` is any clock that goes forward; see [`Event::is_timed`].
@@ -290,13 +299,19 @@ impl Router {
         match decide::decide(&self.policy, &asked) {
             Err(refusal) => refuse(&refusal),
             Ok(Verdict::Decided(decision)) => {
-                self.hand_over(&admitted, &request, body.len(), decision)
+                self.hand_over(&admitted, &request, body.len(), &decision, None)
             }
             Ok(Verdict::Classify) => {
                 match classifying::begin(&self.policy, &admitted.caller, &request, worker, now) {
                     Step::Decided(decision, asked) => {
                         let mut actions = vec![count_classification(asked)];
-                        actions.extend(self.hand_over(&admitted, &request, body.len(), decision));
+                        actions.extend(self.hand_over(
+                            &admitted,
+                            &request,
+                            body.len(),
+                            &decision,
+                            None,
+                        ));
                         actions
                     }
                     Step::Ask(asking, callout) => {
@@ -329,15 +344,12 @@ impl Router {
             asking,
         } = *undecided;
         let (decision, asked, took) = asking.end(&self.policy, &admitted.caller, end, worker, now);
-        if let Some(report) = &mut self.report {
-            report.classified_in = Some(took);
-        }
         let mut actions = vec![count_classification(asked)];
         if asked == Asked::Failed {
             // The reasons of a failure are ours; they quote nothing.
             actions.push(Action::Log(log::Level::Warn, decision.reason.clone()));
         }
-        actions.extend(self.hand_over(&admitted, &request, body_len, decision));
+        actions.extend(self.hand_over(&admitted, &request, body_len, &decision, Some(took)));
         actions
     }
 
@@ -346,11 +358,13 @@ impl Router {
         admitted: &Admitted,
         request: &ChatRequest,
         body_len: usize,
-        decision: Decision,
+        decision: &Decision,
+        classified_in: Option<Duration>,
     ) -> Vec<Action> {
         let access = Access::of(&self.policy, &admitted.caller);
         let targets = plan::targets(&self.policy, &decision.choice, &access);
         let client = &admitted.headers;
+        let decided = report::of_decision(decision, classified_in);
         let plan = plan::plan(
             &self.policy,
             &decision.choice,
@@ -358,6 +372,7 @@ impl Router {
             request,
             body_len,
             client,
+            &decided,
         );
         let Some(first) = plan.targets.first() else {
             return refuse(&ErrorReply {
@@ -390,7 +405,7 @@ impl Router {
         actions.push(Action::Count(Count {
             metric: "pointsman_requests_total",
             tags: vec![
-                ("tier", tier_label(&decision)),
+                ("tier", tier_label(decision)),
                 ("source", decision.source.as_str().into()),
             ],
         }));
@@ -400,7 +415,7 @@ impl Router {
             .iter()
             .map(|t| (Arc::clone(&t.provider.name), Arc::clone(&t.model)))
             .collect();
-        report.decision = Some(decision);
+        report.decided = decided;
         self.state = State::HandedOver;
         actions
     }
@@ -423,7 +438,7 @@ impl Router {
         let status = headers.status();
         let failed = matches!(self.state, State::HandedOver) && status >= 300 && is_from_provider;
         if !failed {
-            return enrich(report, &attempts);
+            return enrich(report, headers, &attempts);
         }
         let kept = headers
             .0
@@ -508,17 +523,15 @@ impl Router {
     }
 }
 
-/// Let an answer go to the client, with what it is told, and without what is not the client's business.
-fn enrich(report: &Report, attempts: &Attempts) -> Vec<Action> {
-    let told = report.headers(attempts);
-    let mut actions = vec![Action::RemoveResponseHeaders(RESPONSE_HEADERS_REMOVED)];
-    // Of what only the gateway may say, what it does not say now may be a provider's.
-    for name in names::RESPONSE {
-        if !told.iter().any(|(told, _)| told == name) {
-            actions.push(Action::RemoveResponseHeaders(std::slice::from_ref(name)));
-        }
-    }
-    let told = told.into_iter();
+/// Let an answer that the provider role did not finish go to the client: with what it is told, and without what only the
+/// gateway may say.
+fn enrich(report: &Report, headers: &Headers, attempts: &Attempts) -> Vec<Action> {
+    let names = headers.0.iter().map(|(name, _)| name);
+    let removed = names.filter(|name| is_removed_from_response(name));
+    let mut actions: Vec<Action> = removed
+        .map(|name| Action::RemoveResponseHeader(name.clone()))
+        .collect();
+    let told = report.headers(attempts).into_iter();
     actions.extend(told.map(|(name, value)| Action::SetResponseHeader(name, value)));
     actions.push(Action::Continue);
     actions

@@ -115,6 +115,18 @@ fn response_headers(actions: &[Action]) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// What the provider role is to tell the client of the decision.
+fn told(actions: &[Action]) -> Vec<(String, String)> {
+    let bytes = state_of(actions, state::PLAN).expect("bytes");
+    let (plan, _) = Plan::decode(bytes).expect("a plan");
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    plan.told.iter().map(own).collect()
+}
+
+fn says(actions: &[Action], name: &str, value: &str) -> bool {
+    told(actions).contains(&(name.to_owned(), value.to_owned()))
+}
+
 #[test]
 fn what_is_not_ours_passes_untouched() {
     for (method, path) in [
@@ -159,7 +171,7 @@ fn a_named_tier_is_handed_over_at_once() {
     assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"ca"[..]));
     assert!(actions.contains(&Action::ClearRouteCache));
 
-    let plan = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
+    let (plan, _) = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
     assert_eq!(plan.attempt_timeout_ms, 40_000);
     assert_eq!(plan.body_len, CHAT.len());
     assert_eq!(&CHAT[plan.model_span.clone()], br#""auto""#);
@@ -205,7 +217,7 @@ fn a_stream_has_its_own_timeout() {
     let mut exchange = Exchange::new();
     let actions = exchange
         .chat(br#"{"model":"fast","stream":true,"messages":[{"role":"user","content":"x"}]}"#);
-    let plan = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
+    let (plan, _) = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
     assert_eq!((plan.stream, plan.attempt_timeout_ms), (true, 3000));
 }
 
@@ -221,25 +233,44 @@ fn the_classifier_decides_and_the_answer_says_so() {
         state_of(&actions, state::REASON),
         Some(&b"high complexity: it is long"[..])
     );
-    let told = exchange.answer(
-        "200",
-        &[("set-cookie", "x"), ("x-routing-confidence", "forged")],
-        attempts("b=200", 1, 0),
-    );
+    let decided = [
+        ("x-routing-tier", "slow"),
+        ("x-routing-reason", "high complexity: it is long"),
+        ("x-routing-source", "llm"),
+        ("x-classification-time", "73ms"),
+    ];
     assert_eq!(
-        response_headers(&told),
-        [
-            ("x-routed-provider", "b"),
-            ("x-routed-model", "m-slow"),
-            ("x-routed-attempts", "b=200"),
-            ("x-routing-tier", "slow"),
-            ("x-routing-reason", "high complexity: it is long"),
-            ("x-routing-source", "llm"),
-            ("x-classification-time", "73ms"),
-        ]
+        told(&actions),
+        decided.map(|(n, v)| (n.to_owned(), v.to_owned()))
     );
-    for removed in [RESPONSE_HEADERS_REMOVED, &[names::ROUTING_CONFIDENCE]] {
-        assert!(told.contains(&Action::RemoveResponseHeaders(removed)));
+    // The provider role has told it all.
+    let good = [(":status", "200"), ("x-routed-attempts", "b=200")];
+    assert!(exchange.router.is_told(&headers(&good)));
+    assert!(!exchange.router.is_told(&headers(&good[..1])));
+    assert!(
+        !exchange
+            .router
+            .is_told(&headers(&[(":status", "502"), good[1]]))
+    );
+    // An answer of Envoy's own.
+    let told = exchange.on(Event::ResponseHeaders {
+        headers: headers(&[
+            (":status", "504"),
+            ("set-cookie", "x"),
+            ("x-routing-confidence", "forged"),
+        ]),
+        attempts: attempts("b=timeout", 1, 0),
+        is_from_provider: false,
+        end_of_stream: false,
+    });
+    let attempted = [
+        ("x-routed-provider", "b"),
+        ("x-routed-model", "m-slow"),
+        ("x-routed-attempts", "b=timeout"),
+    ];
+    assert_eq!(response_headers(&told), [&attempted[..], &decided].concat());
+    for removed in ["set-cookie", "x-routing-confidence"] {
+        assert!(told.contains(&Action::RemoveResponseHeader(removed.into())));
     }
     assert_eq!(told.last(), Some(&Action::Continue));
 }
@@ -253,8 +284,7 @@ fn the_same_question_is_asked_once() {
     let actions = second.chat(CHAT);
     assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"cb"[..]));
     assert!(!actions.iter().any(|a| matches!(a, Action::Dispatch(_))));
-    let told = second.answer("200", &[], attempts("b=200", 1, 0));
-    assert!(response_headers(&told).contains(&("x-routing-source", "cache")));
+    assert!(says(&actions, "x-routing-source", "cache"));
 }
 
 #[test]
@@ -298,8 +328,7 @@ fn whatever_the_classifier_does_the_default_tier_serves() {
         let actions = exchange.on(Event::Callout(end));
         assert_eq!(state_of(&actions, state::REASON), Some(expected.as_bytes()));
         assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"ca"[..]));
-        let told = exchange.answer("200", &[], attempts("a=200", 1, 0));
-        assert!(response_headers(&told).contains(&("x-routing-source", "default")));
+        assert!(says(&actions, "x-routing-source", "default"));
         // A failure is not cached: the next one asks again.
         let mut next = Exchange::with(exchange.worker);
         assert!(matches!(&next.chat(CHAT)[..], [.., Action::Dispatch(_)]));

@@ -16,9 +16,8 @@ pub type Told = (&'static str, Cow<'static, str>);
 /// What is known of a request's routing.
 #[derive(Debug, Default)]
 pub struct Report {
-    pub decision: Option<Decision>,
-    /// How long the classifier took, if it was asked.
-    pub classified_in: Option<Duration>,
+    /// What [`of_decision`] says.
+    pub decided: Vec<Told>,
     /// (provider, model) of each target planned.
     pub targets: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -33,36 +32,43 @@ impl Report {
         Some((provider, model))
     }
 
-    /// The contract's headers, those that there is something to say in.
+    /// The contract's headers of the attempts, then of the decision.
     pub fn headers(&self, attempts: &Attempts) -> Vec<Told> {
-        let mut told: Vec<Told> = Vec::with_capacity(names::RESPONSE.len());
-        if let Some((provider, model)) = self.served_by(attempts) {
-            told.push((names::ROUTED_PROVIDER, names::clean(provider).into()));
-            told.push((names::ROUTED_MODEL, names::clean(model).into()));
-        }
-        if !attempts.outcomes.is_empty() {
-            told.push((
-                names::ROUTED_ATTEMPTS,
-                names::clean(&attempts.outcomes).into(),
-            ));
-        }
-        let Some(decision) = &self.decision else {
-            return told;
-        };
-        if let Choice::Tier(tier) = &decision.choice {
-            told.push((names::ROUTING_TIER, tier.to_string().into()));
-        }
-        told.push((names::ROUTING_REASON, names::clean(&decision.reason).into()));
-        told.push((names::ROUTING_SOURCE, decision.source.as_str().into()));
-        if let Some(confidence) = decision.confidence() {
-            told.push((names::ROUTING_CONFIDENCE, format!("{confidence:.2}").into()));
-        }
-        if let Some(took) = self.classified_in {
-            told.push((
-                names::CLASSIFICATION_TIME,
-                format!("{}ms", took.as_millis()).into(),
-            ));
-        }
+        let mut told = of_attempts(self.served_by(attempts), &attempts.outcomes);
+        told.extend(self.decided.iter().cloned());
         told
     }
+}
+
+/// What is known before the first attempt. `classified_in`: how long the classifier took, if it was asked.
+pub fn of_decision(decision: &Decision, classified_in: Option<Duration>) -> Vec<Told> {
+    let mut told: Vec<Told> = Vec::with_capacity(names::RESPONSE.len());
+    if let Choice::Tier(tier) = &decision.choice {
+        told.push((names::ROUTING_TIER, tier.to_string().into()));
+    }
+    told.push((names::ROUTING_REASON, names::clean(&decision.reason).into()));
+    told.push((names::ROUTING_SOURCE, decision.source.as_str().into()));
+    if decision.is_certain() {
+        told.push((names::ROUTING_CONFIDENCE, "1.00".into()));
+    }
+    if let Some(took) = classified_in {
+        told.push((
+            names::CLASSIFICATION_TIME,
+            format!("{}ms", took.as_millis()).into(),
+        ));
+    }
+    told
+}
+
+/// Who answered, and how each attempt ended.
+pub fn of_attempts(served_by: Option<(&str, &str)>, outcomes: &str) -> Vec<Told> {
+    let mut told: Vec<Told> = Vec::with_capacity(names::RESPONSE.len());
+    if let Some((provider, model)) = served_by {
+        told.push((names::ROUTED_PROVIDER, names::clean(provider).into()));
+        told.push((names::ROUTED_MODEL, names::clean(model).into()));
+    }
+    if !outcomes.is_empty() {
+        told.push((names::ROUTED_ATTEMPTS, names::clean(outcomes).into()));
+    }
+    told
 }
