@@ -19,6 +19,7 @@ pub mod classify;
 #[cfg(target_family = "wasm")]
 mod host;
 pub mod http;
+pub mod messages;
 pub mod policy;
 pub mod provider;
 pub mod router;

@@ -8,3 +8,4 @@ mod fault;
 mod message;
 pub mod models;
 pub mod request;
+pub mod usage;

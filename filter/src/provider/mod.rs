@@ -1,8 +1,11 @@
 //! The provider role: upstream, once per attempt.
 
+pub mod anthropic;
 pub mod error;
+pub mod gemini;
 pub mod headers;
 pub mod judge;
 pub mod openai;
 pub mod role;
 pub mod sse;
+pub mod translate;

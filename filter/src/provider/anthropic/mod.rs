@@ -1,0 +1,4 @@
+//! Anthropic's wire format: Messages, first-party.
+//!
+//! Pure. Written from Anthropic's API reference, <https://docs.claude.com/en/api/messages> and its pages on streaming,
+//! tool use, extended thinking, prompt caching and errors.
