@@ -2,3 +2,8 @@
 //!
 //! Pure. Written from Anthropic's API reference, <https://docs.claude.com/en/api/messages> and its pages on streaming,
 //! tool use, extended thinking, prompt caching and errors.
+
+pub mod request;
+
+/// The header that names the API's version, on every request. <https://platform.claude.com/docs/en/api/versioning>
+pub const VERSION_HEADER: (&str, &str) = ("anthropic-version", "2023-06-01");
