@@ -7,3 +7,6 @@ pub mod request;
 
 /// The header that names the API's version, on every request. <https://platform.claude.com/docs/en/api/versioning>
 pub const VERSION_HEADER: (&str, &str) = ("anthropic-version", "2023-06-01");
+pub mod answer;
+pub mod error;
+pub mod stream;
