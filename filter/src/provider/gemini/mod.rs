@@ -32,11 +32,8 @@ mod tests {
                 false,
                 "/v1beta/models/m:generateContent",
             ),
-            (
-                "/v1beta/models/m",
                 true,
                 "/v1beta/models/m:streamGenerateContent?alt=sse",
-            ),
             ("/m?x=1", false, "/m:generateContent?x=1"),
             ("/m?x=1", true, "/m:streamGenerateContent?x=1&alt=sse"),
             ("/m?", true, "/m:streamGenerateContent?alt=sse"),
@@ -44,5 +41,10 @@ mod tests {
         ] {
             assert_eq!(path(template, stream), expected);
         }
-    }
-}
+pub mod answer;
+mod candidate;
+pub mod error;
+mod fixtures;
+mod logprobs;
+mod pieces;
+pub mod stream;
