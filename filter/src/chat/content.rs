@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::fault::{Place, Watch, no_string};
+use super::fault::{Holder, Place, Watch, no_string};
 
 /// Bytes of a part's kind that is shown; a longer one is `other`.
 const MAX_KIND: usize = 32;
@@ -30,14 +30,23 @@ struct Mark {
 pub(super) struct Content<'c> {
     watch: &'c Watch,
     text: &'c mut CutText,
-    message: usize,
+    holder: Holder,
+}
+
+/// What kinds of parts a content has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Kinds {
+    /// Blocks of type `tool_result`, which only Messages requests know.
+    pub(super) tool_results: bool,
+    /// Anything else, and a string.
+    pub(super) others: bool,
 }
 
 struct Part<'c> {
     watch: &'c Watch,
     text: &'c mut CutText,
-    /// Of the message, and of the part in it.
-    place: (usize, usize),
+    /// What holds it, and its index there.
+    place: (Holder, usize),
 }
 
 struct PartText<'c>(&'c mut CutText);
@@ -47,6 +56,7 @@ pub(super) struct Word<F>(pub(super) F);
 
 enum Kind {
     Text,
+    ToolResult,
     /// Cleaned.
     Named(String),
 }
@@ -114,21 +124,21 @@ impl CutText {
 // === impl Content ===
 
 impl<'c> Content<'c> {
-    pub(super) fn new(watch: &'c Watch, text: &'c mut CutText, message: usize) -> Self {
+    pub(super) fn new(watch: &'c Watch, text: &'c mut CutText, holder: Holder) -> Self {
         Self {
             watch,
             text,
-            message,
+            holder,
         }
     }
 }
 
 impl<'de> DeserializeSeed<'de> for Content<'_> {
-    type Value = ();
+    type Value = Kinds;
 
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Kinds, D::Error> {
         self.watch.wants(
-            Place::Content(self.message),
+            Place::Content(self.holder),
             "must be a string, null, or an array of parts",
         );
         d.deserialize_any(self)
@@ -136,38 +146,60 @@ impl<'de> DeserializeSeed<'de> for Content<'_> {
 }
 
 impl<'de> Visitor<'de> for Content<'_> {
-    type Value = ();
+    type Value = Kinds;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string, null or an array")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+    fn visit_str<E>(self, text: &str) -> Result<Kinds, E> {
         self.text.push(text);
-        Ok(())
+        Ok(Kinds::STRING)
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Kinds, E> {
+        Ok(Kinds::default())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kinds, A::Error> {
         let Content {
             watch,
             text,
-            message,
+            holder,
         } = self;
+        let mut kinds = Kinds::default();
         let mut index = 0usize;
         loop {
             let part = Part {
                 watch,
                 text: &mut *text,
-                place: (message, index),
+                place: (holder, index),
             };
-            if seq.next_element_seed(part)?.is_none() {
-                return Ok(());
-            }
+            let Some(kind) = seq.next_element_seed(part)? else {
+                return Ok(kinds);
+            };
+            kinds.add(&kind);
             index = index.saturating_add(1);
+        }
+    }
+}
+
+// === impl Kinds ===
+
+impl Kinds {
+    const STRING: Self = Self {
+        tool_results: false,
+        others: true,
+    };
+
+    pub(super) fn only_tool_results(self) -> bool {
+        self.tool_results && !self.others
+    }
+
+    fn add(&mut self, kind: &Kind) {
+        match kind {
+            Kind::ToolResult => self.tool_results = true,
+            Kind::Text | Kind::Named(_) => self.others = true,
         }
     }
 }
@@ -175,18 +207,18 @@ impl<'de> Visitor<'de> for Content<'_> {
 // === impl Part ===
 
 impl<'de> DeserializeSeed<'de> for Part<'_> {
-    type Value = ();
+    type Value = Kind;
 
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        let (message, part) = self.place;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Kind, D::Error> {
+        let (holder, part) = self.place;
         self.watch
-            .wants(Place::Part(message, part), "must be an object with a type");
+            .wants(Place::Part(holder, part), "must be an object with a type");
         d.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Part<'_> {
-    type Value = ();
+    type Value = Kind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -194,16 +226,16 @@ impl<'de> Visitor<'de> for Part<'_> {
 
     no_string!();
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
         let Part { watch, text, place } = self;
-        let (message, part) = place;
+        let (holder, part) = place;
         let before = text.mark();
         let mut kind = None;
         let mut has_text = false;
         while let Some(field) = map.next_key_seed(Word(Field::of))? {
             match field {
                 Field::Type => {
-                    let place = Place::PartType(message, part);
+                    let place = Place::PartType(holder, part);
                     watch.wants(place, "must be a string");
                     kind = Some(map.next_value_seed(Word(Kind::of))?);
                 }
@@ -216,24 +248,24 @@ impl<'de> Visitor<'de> for Part<'_> {
                 }
             }
         }
-        match kind {
-            Some(Kind::Text) if has_text => Ok(()),
-            Some(Kind::Text) => {
-                let place = Place::PartText(message, part);
+        let Some(kind) = kind else {
+            let place = Place::PartType(holder, part);
+            let words = "is missing; set it to text or another kind of part";
+            return Err(watch.raise(place.fault("invalid_type", words)));
+        };
+        let name = match &kind {
+            Kind::Text if has_text => return Ok(kind),
+            Kind::Text => {
+                let place = Place::PartText(holder, part);
                 let fault = place.fault("invalid_type", "must be a string in a part of type text");
-                Err(watch.raise(fault))
+                return Err(watch.raise(fault));
             }
-            Some(Kind::Named(name)) => {
-                text.restart_part(before);
-                text.push(&name);
-                Ok(())
-            }
-            None => {
-                let place = Place::PartType(message, part);
-                let words = "is missing; set it to text, image_url or another kind of part";
-                Err(watch.raise(place.fault("invalid_type", words)))
-            }
-        }
+            Kind::ToolResult => "[tool_result]",
+            Kind::Named(name) => name,
+        };
+        text.restart_part(before);
+        text.push(name);
+        Ok(kind)
     }
 }
 
@@ -252,6 +284,7 @@ impl Kind {
         let clean = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_');
         match name {
             "text" => Kind::Text,
+            "tool_result" => Kind::ToolResult,
             _ if (1..=MAX_KIND).contains(&name.len()) && name.bytes().all(clean) => {
                 Kind::Named(format!("[{name}]"))
             }

@@ -19,21 +19,31 @@ pub struct BadRequest {
 
 /// A value in the body that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Body,
     Model,
     Stream,
+    MaxTokens,
     Messages,
     Message(usize),
     Role(usize),
-    Content(usize),
-    Part(usize, usize),
-    PartType(usize, usize),
-    PartText(usize, usize),
+    Content(Holder),
+    Part(Holder, usize),
+    PartType(Holder, usize),
+    PartText(Holder, usize),
+}
+
+/// What holds content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The top-level `system` of a Messages request.
+    System,
+    /// The message of this index.
+    Message(usize),
 }
 
 /// Follows the parser, so that an error knows its place without a path being built for every value.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     expected: Cell<(Place, &'static str)>,
     raised: Cell<Option<BadRequest>>,
 }
@@ -46,20 +56,30 @@ impl fmt::Display for Place {
             Place::Body => f.write_str("the body"),
             Place::Model => f.write_str("model"),
             Place::Stream => f.write_str("stream"),
+            Place::MaxTokens => f.write_str("max_tokens"),
             Place::Messages => f.write_str("messages"),
             Place::Message(m) => write!(f, "messages[{m}]"),
             Place::Role(m) => write!(f, "messages[{m}].role"),
-            Place::Content(m) => write!(f, "messages[{m}].content"),
-            Place::Part(m, p) => write!(f, "messages[{m}].content[{p}]"),
-            Place::PartType(m, p) => write!(f, "messages[{m}].content[{p}].type"),
-            Place::PartText(m, p) => write!(f, "messages[{m}].content[{p}].text"),
+            Place::Content(holder) => write!(f, "{holder}"),
+            Place::Part(holder, p) => write!(f, "{holder}[{p}]"),
+            Place::PartType(holder, p) => write!(f, "{holder}[{p}].type"),
+            Place::PartText(holder, p) => write!(f, "{holder}[{p}].text"),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Holder::System => f.write_str("system"),
+            Holder::Message(m) => write!(f, "messages[{m}].content"),
         }
     }
 }
 
 impl Place {
     /// A fault at this place; the message is `<place> <words>`.
-    pub(super) fn fault(self, code: &'static str, words: &str) -> BadRequest {
+    pub(crate) fn fault(self, code: &'static str, words: &str) -> BadRequest {
         BadRequest {
             code,
             message: format!("{self} {words}"),
@@ -71,7 +91,7 @@ impl Place {
 // === impl Watch ===
 
 impl Watch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             expected: Cell::new((Place::Body, "")),
             raised: Cell::new(None),
@@ -79,17 +99,17 @@ impl Watch {
     }
 
     /// Says what is read next: a value of another type is this fault.
-    pub(super) fn wants(&self, place: Place, words: &'static str) {
+    pub(crate) fn wants(&self, place: Place, words: &'static str) {
         self.expected.set((place, words));
     }
 
     /// Stops the parser with a fault of our own.
-    pub(super) fn raise<E: de::Error>(&self, fault: BadRequest) -> E {
+    pub(crate) fn raise<E: de::Error>(&self, fault: BadRequest) -> E {
         self.raised.set(Some(fault));
         E::custom("")
     }
 
-    pub(super) fn explain(&self, error: &serde_json::Error) -> BadRequest {
+    pub(crate) fn explain(&self, error: &serde_json::Error) -> BadRequest {
         if !error.is_data() {
             return not_json(error);
         }
@@ -104,8 +124,19 @@ impl Watch {
     }
 }
 
+pub(crate) fn not_utf8(error: &std::str::Utf8Error) -> BadRequest {
+    BadRequest {
+        code: "invalid_json",
+        message: format!(
+            "the body is not UTF-8 from byte {} on; send JSON in UTF-8",
+            error.valid_up_to()
+        ),
+        param: None,
+    }
+}
+
 /// serde_json's words for syntax errors are fixed texts with line and column; only its data errors quote values.
-pub(super) fn not_json(error: &serde_json::Error) -> BadRequest {
+pub(crate) fn not_json(error: &serde_json::Error) -> BadRequest {
     let message = if error.is_data() {
         format!(
             "the body is not valid JSON at line {} column {}",
@@ -123,7 +154,7 @@ pub(super) fn not_json(error: &serde_json::Error) -> BadRequest {
 }
 
 /// A hostile key made fit for a message: printable ASCII without quotes, at most 64 characters.
-pub(super) fn clean(key: &str) -> String {
+pub(crate) fn clean(key: &str) -> String {
     key.chars()
         .take(64)
         .map(|c| match c {
@@ -142,4 +173,4 @@ macro_rules! no_string {
         }
     };
 }
-pub(super) use no_string;
+pub(crate) use no_string;

@@ -7,15 +7,17 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::content::{Content, CutText, Word};
-use super::fault::{Place, Watch, no_string};
-use super::request::{Conversation, Cut};
+use super::content::{Content, CutText, Kinds, Word};
+use super::fault::{Holder, Place, Watch, no_string};
+use super::request::{Conversation, Cut, Dialect};
 
 /// What was read so far, and the text of the message being read.
 pub(super) struct Collector<'w> {
     watch: &'w Watch,
     cut: Cut,
+    dialect: Dialect,
     found: Conversation,
+    /// Of the messages.
     system: CutText,
     text: CutText,
 }
@@ -42,10 +44,11 @@ enum Field {
 // === impl Collector ===
 
 impl<'w> Collector<'w> {
-    pub(super) fn new(watch: &'w Watch, cut: Cut) -> Self {
+    pub(super) fn new(watch: &'w Watch, cut: Cut, dialect: Dialect) -> Self {
         Self {
             watch,
             cut,
+            dialect,
             found: Conversation::default(),
             system: CutText::new(cut.system),
             text: CutText::default(),
@@ -64,9 +67,15 @@ impl<'w> Collector<'w> {
         self.text.restart(self.cut.system.max(self.cut.user));
     }
 
-    fn end_message(&mut self, role: Role) {
+    fn end_message(&mut self, role: Role, kinds: Kinds) {
         self.found.messages = self.found.messages.saturating_add(1);
-        self.found.ends_in_tool_result = matches!(role, Role::ToolResult);
+        // Where results are blocks of user messages, a message of nothing else is no user's.
+        let blocks = self.dialect == Dialect::Messages;
+        self.found.ends_in_tool_result = match role {
+            Role::ToolResult => true,
+            Role::User => blocks && kinds.tool_results,
+            Role::System | Role::Other => false,
+        };
         let text = self.text.as_str();
         match role {
             Role::System if !text.is_empty() => {
@@ -75,6 +84,7 @@ impl<'w> Collector<'w> {
                 }
                 self.system.push(text);
             }
+            Role::User if blocks && kinds.only_tool_results() => {}
             Role::User => {
                 self.found.messages_to_user = self.found.messages;
                 self.found.user.clear();
@@ -141,6 +151,7 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Message(collector, index) = self;
         let mut role = None;
+        let mut kinds = Kinds::default();
         collector.clear();
         while let Some(field) = map.next_key_seed(Word(Field::of))? {
             match field {
@@ -148,11 +159,14 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
                     collector
                         .watch
                         .wants(Place::Role(index), "must be a string");
-                    role = Some(map.next_value_seed(Word(Role::of))?);
+                    let dialect = collector.dialect;
+                    role = Some(map.next_value_seed(Word(|name: &str| Role::of(name, dialect)))?);
                 }
                 Field::Content => {
                     collector.clear();
-                    map.next_value_seed(Content::new(collector.watch, &mut collector.text, index))?;
+                    let holder = Holder::Message(index);
+                    let content = Content::new(collector.watch, &mut collector.text, holder);
+                    kinds = map.next_value_seed(content)?;
                 }
                 Field::Other => {
                     map.next_value::<IgnoredAny>()?;
@@ -160,22 +174,25 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
             }
         }
         let Some(role) = role else {
-            let words = "is missing; set it to system, user, assistant or tool";
+            let words = match collector.dialect {
+                Dialect::Chat => "is missing; set it to system, user, assistant or tool",
+                Dialect::Messages => "is missing; set it to user or assistant",
+            };
             let fault = Place::Role(index).fault("invalid_type", words);
             return Err(collector.watch.raise(fault));
         };
-        collector.end_message(role);
+        collector.end_message(role, kinds);
         Ok(())
     }
 }
 
 impl Role {
-    fn of(name: &str) -> Self {
-        match name {
-            "system" | "developer" => Role::System,
-            "user" => Role::User,
+    fn of(name: &str, dialect: Dialect) -> Self {
+        match (name, dialect) {
+            ("system", _) | ("developer", Dialect::Chat) => Role::System,
+            ("user", _) => Role::User,
             // `function` is what tool results were called before `tool`.
-            "tool" | "function" => Role::ToolResult,
+            ("tool" | "function", Dialect::Chat) => Role::ToolResult,
             _ => Role::Other,
         }
     }

@@ -4,7 +4,7 @@
 
 mod content;
 pub mod error;
-mod fault;
+pub(crate) mod fault;
 mod message;
 pub mod models;
 pub mod request;

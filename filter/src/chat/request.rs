@@ -1,5 +1,7 @@
 //! Request: what routing needs to know of a chat completion request, read in one pass over its body.
 //!
+//! The same reading serves Messages requests, see `messages::view`: what differs is a [`Dialect`].
+//!
 //! Nothing of the body is kept but the model's name and text up to the cut; all else is skipped without being
 //! stored, however deep it nests. An error names the path of the mistake and never quotes the body.
 
@@ -10,8 +12,9 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::content::{Content, CutText};
 pub use super::fault::BadRequest;
-use super::fault::{Place, Watch, clean, no_string, not_json};
+use super::fault::{Holder, Place, Watch, clean, no_string, not_json, not_utf8};
 use super::message::{Collector, Messages};
 
 /// Characters of a model's name.
@@ -50,21 +53,31 @@ pub struct Cut {
     pub user: usize,
 }
 
+/// Whose requests are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// OpenAI's chat completions.
+    Chat,
+    /// Anthropic's Messages: `system` and a required `max_tokens` at the top level, tool results among a user's blocks.
+    Messages,
+}
+
 /// Reads a request's body; memory beyond the body is bounded by `cut`.
 pub fn parse(body: &[u8], cut: Cut) -> Result<ChatRequest, BadRequest> {
-    let text = std::str::from_utf8(body).map_err(|e| BadRequest {
-        code: "invalid_json",
-        message: format!(
-            "the body is not UTF-8 from byte {} on; send JSON in UTF-8",
-            e.valid_up_to()
-        ),
-        param: None,
-    })?;
+    read(body, cut, Dialect::Chat)
+}
+
+pub(crate) fn read(body: &[u8], cut: Cut, dialect: Dialect) -> Result<ChatRequest, BadRequest> {
+    let text = std::str::from_utf8(body).map_err(|e| not_utf8(&e))?;
     let watch = Watch::new();
     let mut json = serde_json::Deserializer::from_str(text);
     watch.wants(Place::Body, "must be a JSON object");
     let top = json
-        .deserialize_any(Top { watch: &watch, cut })
+        .deserialize_any(Top {
+            watch: &watch,
+            cut,
+            dialect,
+        })
         .map_err(|e| watch.explain(&e))?;
     json.end().map_err(|e| not_json(&e))?;
 
@@ -77,7 +90,7 @@ pub fn parse(body: &[u8], cut: Cut) -> Result<ChatRequest, BadRequest> {
     let model = read_model(raw.get())?;
     let model_span = span_of(raw.get(), text)
         .ok_or_else(|| Place::Model.fault("invalid_json", "could not be located"))?;
-    let conversation = top.conversation.ok_or_else(|| {
+    let mut conversation = top.conversation.ok_or_else(|| {
         Place::Messages.fault(
             "missing_messages",
             "is missing; send an array of at least one message",
@@ -85,6 +98,13 @@ pub fn parse(body: &[u8], cut: Cut) -> Result<ChatRequest, BadRequest> {
     })?;
     if conversation.messages == 0 {
         return Err(Place::Messages.fault("empty_messages", "is empty; send at least one message"));
+    }
+    if dialect == Dialect::Messages && !top.max_tokens {
+        let words = "is missing; say how many tokens the answer may have";
+        return Err(Place::MaxTokens.fault("missing_max_tokens", words));
+    }
+    if let Some(first) = top.system {
+        conversation.system = joined(first, &conversation.system);
     }
     Ok(ChatRequest {
         model,
@@ -121,6 +141,15 @@ fn read_model(raw: &str) -> Result<String, BadRequest> {
     Ok(model)
 }
 
+/// The top-level instructions, then those among the messages, whichever came first in the body.
+fn joined(mut first: CutText, then: &str) -> String {
+    if !first.as_str().is_empty() && !then.is_empty() {
+        first.push("\n");
+    }
+    first.push(then);
+    first.into_string()
+}
+
 /// Where `part`, a slice of `whole`, lies in it: the distance of their addresses.
 pub fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
@@ -133,17 +162,28 @@ pub fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
 struct Found<'de> {
     model: Option<&'de RawValue>,
     stream: bool,
+    /// Of a Messages request, with what still fits.
+    system: Option<CutText>,
+    /// Whether there is one.
+    max_tokens: bool,
     conversation: Option<Conversation>,
 }
 
 struct Top<'w> {
     watch: &'w Watch,
     cut: Cut,
+    dialect: Dialect,
 }
 
-struct Key;
+/// The keys of the top level so far.
+pub(crate) struct Seen<'de>(Vec<Cow<'de, str>>);
+
+/// Borrowed where it has no escapes.
+pub(crate) struct Key;
 
 struct Stream;
+
+struct WholeNumber;
 
 // === impl Top ===
 
@@ -159,15 +199,9 @@ impl<'de> Visitor<'de> for Top<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let watch = self.watch;
         let mut found = Found::default();
-        let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(16);
+        let mut seen = Seen::new();
         while let Some(key) = map.next_key_seed(Key)? {
-            if seen.contains(&key) {
-                return Err(watch.raise(duplicate(&key)));
-            }
-            if seen.len() == MAX_KEYS {
-                let words = "has more than 256 keys at the top level; send fewer";
-                return Err(watch.raise(Place::Body.fault("too_many_keys", words)));
-            }
+            seen.admits(&key).map_err(|fault| watch.raise(fault))?;
             match key.as_ref() {
                 "model" => found.model = Some(map.next_value()?),
                 "stream" => {
@@ -175,26 +209,56 @@ impl<'de> Visitor<'de> for Top<'_> {
                     found.stream = map.next_value_seed(Stream)?;
                 }
                 "messages" => {
-                    let mut collector = Collector::new(watch, self.cut);
+                    let mut collector = Collector::new(watch, self.cut, self.dialect);
                     map.next_value_seed(Messages(&mut collector))?;
                     found.conversation = Some(collector.finish());
+                }
+                "system" if self.dialect == Dialect::Messages => {
+                    let mut text = CutText::new(self.cut.system);
+                    map.next_value_seed(Content::new(watch, &mut text, Holder::System))?;
+                    found.system = Some(text);
+                }
+                "max_tokens" if self.dialect == Dialect::Messages => {
+                    watch.wants(Place::MaxTokens, "must be a whole number");
+                    map.next_value_seed(WholeNumber)?;
+                    found.max_tokens = true;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
-            seen.push(key);
+            seen.add(key);
         }
         Ok(found)
     }
 }
 
-fn duplicate(key: &str) -> BadRequest {
-    let key = clean(key);
-    BadRequest {
-        code: "duplicate_key",
-        message: format!("the key `{key}` occurs twice at the top level; send it once"),
-        param: Some(key),
+// === impl Seen ===
+
+impl<'de> Seen<'de> {
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(16))
+    }
+
+    /// Refuses a key that occurred before, and one too many.
+    pub(crate) fn admits(&self, key: &str) -> Result<(), BadRequest> {
+        if self.0.iter().any(|seen| seen == key) {
+            let key = clean(key);
+            return Err(BadRequest {
+                code: "duplicate_key",
+                message: format!("the key `{key}` occurs twice at the top level; send it once"),
+                param: Some(key),
+            });
+        }
+        if self.0.len() == MAX_KEYS {
+            let words = "has more than 256 keys at the top level; send fewer";
+            return Err(Place::Body.fault("too_many_keys", words));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add(&mut self, key: Cow<'de, str>) {
+        self.0.push(key);
     }
 }
 
@@ -249,6 +313,30 @@ impl Visitor<'_> for Stream {
 
     fn visit_unit<E>(self) -> Result<bool, E> {
         Ok(false)
+    }
+}
+
+// === impl WholeNumber ===
+
+impl<'de> DeserializeSeed<'de> for WholeNumber {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for WholeNumber {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    no_string!();
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 }
 
