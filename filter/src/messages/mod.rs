@@ -2,3 +2,7 @@
 //!
 //! Pure. The way there and back goes through OpenAI's format, so that any target can serve such a client; a target that
 //! speaks Messages itself gets the client's own body.
+
+pub mod answer;
+pub mod error;
+pub mod stream;
