@@ -5,3 +5,6 @@
 
 pub mod request;
 pub mod view;
+pub mod answer;
+pub mod error;
+pub mod stream;

@@ -1,0 +1,145 @@
+//! Whole chat completions, and the Messages that they become.
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::*;
+use crate::chat::usage::Usage;
+
+/// The cases of one folder of `tests/fixtures/messages`: name and text, in order.
+pub(in crate::messages) fn cases(part: &str, at_least: usize) -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/fixtures/messages")
+        .join(part);
+    let mut cases: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    cases.sort();
+    assert!(cases.len() >= at_least, "{part}: {} cases", cases.len());
+    cases
+}
+
+/// `usage` as fixtures say it.
+#[derive(Deserialize)]
+pub(in crate::messages) struct Tokens {
+    prompt: u64,
+    completion: u64,
+    cached: u64,
+    cache_write: u64,
+    reasoning: u64,
+}
+
+impl From<Tokens> for Usage {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            prompt: tokens.prompt,
+            completion: tokens.completion,
+            cached: tokens.cached,
+            cache_write: tokens.cache_write,
+            reasoning: tokens.reasoning,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Case<'a> {
+    source: String,
+    #[serde(default)]
+    model: String,
+    /// The completion, byte for byte.
+    #[serde(borrow)]
+    chat: Option<&'a RawValue>,
+    /// In its place: what is no JSON.
+    body: Option<String>,
+    /// Absent where there is none to be had.
+    message: Option<Value>,
+    tokens: Option<Tokens>,
+    /// Bytes that the Message holds.
+    #[serde(default)]
+    verbatim: Vec<String>,
+}
+
+#[test]
+fn fixtures() {
+    for (name, json) in cases("answer", 40) {
+        let case: Case<'_> = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(case.source.starts_with("https://"), "{name}");
+        let body = case
+            .body
+            .unwrap_or_else(|| case.chat.unwrap().get().to_owned());
+        let answer = from_chat(body.as_bytes(), &case.model);
+        let Some(message) = case.message else {
+            assert_eq!(answer, Err(NoAnswer), "{name}");
+            continue;
+        };
+        let answer = answer.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let text = String::from_utf8(answer.body).unwrap();
+        let given: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(given, message, "{name}");
+        if let Some(tokens) = case.tokens {
+            assert_eq!(answer.usage, tokens.into(), "{name}");
+        }
+        for verbatim in case.verbatim {
+            assert!(text.contains(&verbatim), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_copied_or_refused() {
+    let deep =
+        |open: &str, close: &str| format!("{}1{}", open.repeat(50_000), close.repeat(50_000));
+    let chat = |arguments: &str| {
+        format!(
+            r#"{{"choices":[{{"message":{{"tool_calls":[{{"function":{{"name":"f","arguments":{arguments}}}}}]}}}}]}}"#
+        )
+    };
+    let nested = deep("{\"a\":", "}");
+    let text = serde_json::to_string(&nested).unwrap();
+    for arguments in [nested.as_str(), &text] {
+        let answer = from_chat(chat(arguments).as_bytes(), "").unwrap();
+        let body = String::from_utf8(answer.body).unwrap();
+        assert!(body.contains(&nested));
+    }
+    assert!(from_chat(chat(&deep("[", "]")).as_bytes(), "").is_ok());
+    assert_eq!(from_chat("[".repeat(100_000).as_bytes(), ""), Err(NoAnswer));
+    assert_eq!(
+        from_chat("{\"choices\":".repeat(100_000).as_bytes(), ""),
+        Err(NoAnswer)
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = from_chat(&bytes, "m");
+    }
+
+    /// A fixture with bytes changed is a Message, or none.
+    #[test]
+    fn damaged_answers_are_messages_or_none(
+        case in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        damage in proptest::collection::vec(any::<u8>(), 1..4),
+    ) {
+        let cases = cases("answer", 40);
+        let (_, json) = case.get(&cases);
+        let case: Case<'_> = serde_json::from_str(json).unwrap();
+        let mut body = case.body.unwrap_or_else(|| case.chat.unwrap().get().to_owned()).into_bytes();
+        let at = at.index(body.len());
+        let end = (at + damage.len()).min(body.len());
+        body.splice(at..end, damage);
+        if let Ok(answer) = from_chat(&body, "m") {
+            let _: &RawValue = serde_json::from_slice(&answer.body).unwrap();
+        }
+    }
+}
