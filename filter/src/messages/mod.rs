@@ -3,8 +3,8 @@
 //! Pure. The way there and back goes through OpenAI's format, so that any target can serve such a client; a target that
 //! speaks Messages itself gets the client's own body.
 
-pub mod request;
-pub mod view;
 pub mod answer;
 pub mod error;
+pub mod request;
 pub mod stream;
+pub mod view;

@@ -3,10 +3,10 @@
 //! Pure. Written from Anthropic's API reference, <https://docs.claude.com/en/api/messages> and its pages on streaming,
 //! tool use, extended thinking, prompt caching and errors.
 
+pub mod answer;
+pub mod error;
 pub mod request;
+pub mod stream;
 
 /// The header that names the API's version, on every request. <https://platform.claude.com/docs/en/api/versioning>
 pub const VERSION_HEADER: (&str, &str) = ("anthropic-version", "2023-06-01");
-pub mod answer;
-pub mod error;
-pub mod stream;

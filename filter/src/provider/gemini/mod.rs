@@ -2,7 +2,15 @@
 //!
 //! Pure. Written from Google's API reference, <https://ai.google.dev/api/generate-content>.
 
+pub mod answer;
+mod candidate;
+pub mod error;
+#[cfg(test)]
+mod fixtures;
+mod logprobs;
+mod pieces;
 pub mod request;
+pub mod stream;
 
 /// The path of a request, from the provider's path with the model in it, `/v1beta/models/gemini-2.5-flash`. A query
 /// stays. Streams are asked for as server-sent events, which `alt=sse` stands for:
@@ -32,8 +40,11 @@ mod tests {
                 false,
                 "/v1beta/models/m:generateContent",
             ),
+            (
+                "/v1beta/models/m",
                 true,
                 "/v1beta/models/m:streamGenerateContent?alt=sse",
+            ),
             ("/m?x=1", false, "/m:generateContent?x=1"),
             ("/m?x=1", true, "/m:streamGenerateContent?x=1&alt=sse"),
             ("/m?", true, "/m:streamGenerateContent?alt=sse"),
@@ -41,10 +52,5 @@ mod tests {
         ] {
             assert_eq!(path(template, stream), expected);
         }
-pub mod answer;
-mod candidate;
-pub mod error;
-mod fixtures;
-mod logprobs;
-mod pieces;
-pub mod stream;
+    }
+}
