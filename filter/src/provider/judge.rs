@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::openai::usage;
 use super::sse::{Decoder, Event};
+use crate::chat::usage::Usage;
 
 /// How an attempt ended, as `X-Routed-Attempts` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -315,13 +317,16 @@ enum AnswerKey {
     Error,
     Object,
     Choices,
+    Usage,
     #[serde(other)]
     Other,
 }
 
+#[derive(Default)]
 struct Answer {
     error: bool,
     choices: bool,
+    usage: Usage,
 }
 
 impl<'de> Deserialize<'de> for Answer {
@@ -336,10 +341,7 @@ impl<'de> Deserialize<'de> for Answer {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Answer, M::Error> {
-                let mut answer = Answer {
-                    error: false,
-                    choices: false,
-                };
+                let mut answer = Answer::default();
                 while let Some(key) = map.next_key()? {
                     match key {
                         AnswerKey::Error => {
@@ -348,6 +350,10 @@ impl<'de> Deserialize<'de> for Answer {
                         AnswerKey::Object => answer.error |= is_error_tag(map.next_value()?),
                         AnswerKey::Choices => {
                             answer.choices |= map.next_value::<Option<IgnoredAny>>()?.is_some()
+                        }
+                        AnswerKey::Usage => {
+                            let json = map.next_value::<&RawValue>()?.get();
+                            answer.usage = usage::read(json).unwrap_or_default();
                         }
                         AnswerKey::Other => {
                             map.next_value::<IgnoredAny>()?;
@@ -362,22 +368,29 @@ impl<'de> Deserialize<'de> for Answer {
     }
 }
 
-/// Judges a whole 200 answer. One pass, no tree, and values are skipped without recursion, however deep.
-pub fn judge_one_shot(body: &[u8]) -> OneShot {
+/// Judges a whole 200 answer, and reads what it cost. One pass, no tree, and values are skipped without recursion,
+/// however deep.
+pub fn read_one_shot(body: &[u8]) -> (OneShot, Usage) {
     if body.trim_ascii().is_empty() {
-        return OneShot::Empty;
+        return (OneShot::Empty, Usage::default());
     }
     let answer = std::str::from_utf8(body)
         .ok()
         .and_then(|body| serde_json::from_str::<Answer>(body).ok());
     match answer {
-        None => OneShot::NotJson,
+        None => (OneShot::NotJson, Usage::default()),
         Some(Answer {
             error: true,
             choices: false,
-        }) => OneShot::Error,
-        Some(_) => OneShot::Good,
+            usage,
+        }) => (OneShot::Error, usage),
+        Some(Answer { usage, .. }) => (OneShot::Good, usage),
     }
+}
+
+/// The verdict of [`read_one_shot`] alone.
+pub fn judge_one_shot(body: &[u8]) -> OneShot {
+    read_one_shot(body).0
 }
 
 impl OneShot {

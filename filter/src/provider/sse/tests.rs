@@ -223,7 +223,53 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// Lines as the standard's grammar has them, the last one maybe without its end.
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let field = prop::sample::select(vec!["data", "event", "id", "retry", "", "datum", "d\u{e9}"]);
+    let colon = prop::sample::select(vec![":", ": ", ":  ", ""]);
+    let value = prop_oneof![
+        Just(String::new()),
+        "[a-z: ]{0,4}",
+        "[\u{e9}\u{20ac}\u{1f682}]{1,2}"
+    ];
+    let end = || prop::sample::select(vec!["\n", "\r\n", "\r", "\n\n", "\r\n\r\n", "\r\r"]);
+    let line = (field, colon, value, end())
+        .prop_map(|(field, colon, value, end)| [field, colon, &value, end].concat());
+    (proptest::collection::vec(line, 0..8), end()).prop_map(|(lines, cut)| {
+        let stream = lines.concat();
+        stream
+            .strip_suffix(cut)
+            .unwrap_or(&stream)
+            .as_bytes()
+            .to_vec()
+    })
+}
+
+/// Checks every split in two, and byte by byte.
+fn check_every_split(max: usize, stream: &[u8]) -> Result<(), TestCaseError> {
+    let whole = read(max, [stream]);
+    prop_assert_eq!(&read(max, stream.chunks(1)), &whole);
+    for at in 0..=stream.len() {
+        let (a, b) = stream.split_at(at);
+        prop_assert_eq!(&read(max, [a, b]), &whole, "split at {}", at);
+    }
+    Ok(())
+}
+
 proptest! {
+    #[test]
+    fn every_split_of_lines_yields_the_same_events(stream in lines(), max in 1usize..64) {
+        check_every_split(max, &stream)?;
+    }
+
+    #[test]
+    fn every_split_of_any_bytes_yields_the_same_events(
+        stream in proptest::collection::vec(any::<u8>(), 0..64),
+        max in 1usize..64,
+    ) {
+        check_every_split(max, &stream)?;
+    }
+
     #[test]
     fn splits_change_nothing(
         stream in stream(),

@@ -1,7 +1,14 @@
-//! OpenAI's wire format: a request goes as the client sent it, but for its model.
+//! OpenAI's wire format: a request goes as the client sent it, but for its model; an answer comes as the provider sent
+//! it.
 //!
 //! Pure. What is rewritten differs from the client's body in the value of the top-level `model`, and in nothing else:
-//! not in order, white space, number formats or unknown fields.
+//! not in order, white space, number formats or unknown fields. [`request`] makes the few further edits that policy may
+//! ask for; [`usage`] and [`stream`] read what an answer cost.
+
+pub mod request;
+mod scan;
+pub mod stream;
+pub mod usage;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -123,6 +130,9 @@ impl<'de> Deserialize<'de> for Model<'de> {
         json.deserialize_map(Fields)
     }
 }
+
+#[cfg(test)]
+mod fixtures;
 
 #[cfg(test)]
 mod tests {

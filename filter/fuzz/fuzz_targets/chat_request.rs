@@ -1,0 +1,32 @@
+//! A request that is admitted has its model where it says, and keeps no more text than the cut allows.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pointsman::chat::request::{Cut, parse};
+use pointsman::provider::openai::find_model_span;
+use pointsman_fuzz::choices;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some(([system, user], body)) = choices::<2>(bytes) else {
+        return;
+    };
+    let cut = Cut {
+        system: usize::from(*system),
+        user: usize::from(*user),
+    };
+    let Ok(request) = parse(body, cut) else {
+        return;
+    };
+    assert_eq!(
+        find_model_span(body).as_ref(),
+        Some(&request.model_span),
+        "the roles read the same model"
+    );
+    let model: String = serde_json::from_slice(&body[request.model_span]).expect("a string");
+    assert_eq!(model, request.model);
+    let conversation = request.conversation;
+    assert!(conversation.system.chars().count() <= cut.system);
+    assert!(conversation.user.chars().count() <= cut.user);
+    assert!(conversation.messages_to_user <= conversation.messages);
+});
