@@ -1,7 +1,7 @@
 //! A stand-in for Anthropic's Messages: <https://platform.claude.com/docs/en/api/messages>.
 //!
-//! What it refuses is in [`check`] and [`messages`]. A thinking block is signed, and only what this stand-in signed comes back in; like
-//! the models without interleaved thinking it thinks once in a turn, before the first tool call.
+//! What it refuses is in [`check`] and [`messages`]. A thinking block is signed, and only what this stand-in signed comes
+//! back in; like the models without interleaved thinking it thinks once in a turn, before the first tool call.
 
 mod check;
 mod messages;

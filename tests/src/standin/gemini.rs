@@ -51,7 +51,10 @@ fn is_third(model: &str) -> bool {
 }
 
 pub(super) fn reply(name: &str, parts: &Parts, body: &[u8]) -> Response {
-    let path = parts.uri.path().strip_prefix("/v1beta/models/");
+    // The SDKs ask for `v1`, most of the documentation for `v1beta`: https://ai.google.dev/gemini-api/docs/api-versions
+    let path = parts.uri.path();
+    let path = ["/v1beta/models/", "/v1/models/"].map(|start| path.strip_prefix(start));
+    let path = path.into_iter().flatten().next();
     let Some((model, method)) = path.and_then(|path| path.split_once(':')) else {
         return error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such path");
     };

@@ -56,7 +56,8 @@ impl StandIn {
         Self::serve(move |parts, body| anthropic::reply(name, parts, body)).await
     }
 
-    /// Google's Gemini: `/v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`.
+    /// Google's Gemini: `/v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`, and the
+    /// same under `/v1`.
     pub async fn gemini(name: &'static str) -> std::io::Result<Self> {
         Self::serve(move |parts, body| gemini::reply(name, parts, body)).await
     }
