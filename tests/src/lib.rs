@@ -6,6 +6,7 @@ pub mod envoy;
 pub mod gateway;
 pub mod health;
 pub mod load;
+pub mod others;
 pub mod policy_file;
 pub mod render;
 pub mod standin;
