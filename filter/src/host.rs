@@ -18,6 +18,7 @@ use crate::chat::error::ErrorReply;
 use crate::classify::reply;
 use crate::http::{Action, Callout, CalloutEnd, Count, HeaderLine, Headers, Reply};
 use crate::policy::{CallerSource, Policy};
+use crate::provider::adapt::Passed;
 use crate::provider::headers::KEPT;
 use crate::provider::role::{self as provider, ProviderAttempt, Warned};
 use crate::router::classifying::Worker;
@@ -369,12 +370,13 @@ impl Context for ProviderStream {
                 "pointsman: an attempt ended before it got the request's body: {FLAG_MISSING}"
             );
         }
-        if !self.machine.is_reported() {
-            let failure = property(&["upstream", "transport_failure_reason"]);
-            self.on(provider::Event::Done {
-                connect_failed: failure.is_some_and(|f| !f.is_empty()),
-            });
-        }
+        let failure = match self.machine.is_reported() {
+            true => None,
+            false => property(&["upstream", "transport_failure_reason"]),
+        };
+        self.on(provider::Event::Done {
+            connect_failed: failure.is_some_and(|f| !f.is_empty()),
+        });
         true
     }
 }
@@ -428,6 +430,16 @@ impl HttpContext for ProviderStream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
+        if self.machine.is_streaming() {
+            let bytes = buffer(BufferType::HttpResponseBody, 0, size);
+            if let Passed::Replaced(body) = self.machine.pass(&bytes, end_of_stream) {
+                replace_response_body(body);
+            }
+            if end_of_stream {
+                carry_out(self.machine.spent());
+            }
+            return Flow::Continue;
+        }
         let Some(range) = self.machine.wanted(size, end_of_stream) else {
             return Flow::Continue;
         };
@@ -464,6 +476,7 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
             Action::ReplaceRequestBody(body) => {
                 let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, MAX_BUFFER, &body);
             }
+            Action::ReplaceResponseBody(body) => replace_response_body(&body),
             Action::SetResponseHeaders(headers) => set_all(MapType::HttpResponseHeaders, &headers),
             Action::SetResponseHeader(name, value) => {
                 let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(&value));
@@ -491,6 +504,10 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
         }
     }
     (flow, callout)
+}
+
+fn replace_response_body(body: &[u8]) {
+    let _ = hostcalls::set_buffer(BufferType::HttpResponseBody, 0, MAX_BUFFER, body);
 }
 
 fn set_all(map: MapType, headers: &[HeaderLine]) {
@@ -534,7 +551,7 @@ fn send(reply: &Reply) {
 fn count(counted: &Count) {
     let id = with(&METRICS, |metrics| metrics.id(counted));
     if let Some(id) = id.flatten() {
-        let _ = hostcalls::increment_metric(id, 1);
+        let _ = hostcalls::increment_metric(id, counted.by);
     }
 }
 

@@ -93,6 +93,7 @@ pub enum CalloutEnd<'a> {
 pub struct Count {
     pub metric: &'static str,
     pub tags: Vec<(&'static str, Cow<'static, str>)>,
+    pub by: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub enum Action {
     SetRequestHeader(&'static str, String),
     RemoveRequestHeader(String),
     ReplaceRequestBody(Vec<u8>),
+    /// Of what is buffered.
+    ReplaceResponseBody(Vec<u8>),
     /// Replace the whole map.
     SetResponseHeaders(Vec<HeaderLine>),
     SetResponseHeader(&'static str, Cow<'static, str>),

@@ -38,6 +38,7 @@ enum Role {
 enum Field {
     Role,
     Content,
+    Reasoning,
     Other,
 }
 
@@ -70,7 +71,7 @@ impl<'w> Collector<'w> {
     fn end_message(&mut self, role: Role, kinds: Kinds) {
         self.found.messages = self.found.messages.saturating_add(1);
         // Where results are blocks of user messages, a message of nothing else is no user's.
-        let blocks = self.dialect == Dialect::Messages;
+        let blocks = self.dialect.is_messages();
         self.found.ends_in_tool_result = match role {
             Role::ToolResult => true,
             Role::User => blocks && kinds.tool_results,
@@ -168,6 +169,10 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
                     let content = Content::new(collector.watch, &mut collector.text, holder);
                     kinds = map.next_value_seed(content)?;
                 }
+                Field::Reasoning => {
+                    collector.found.has_reasoning = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
                 Field::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -176,7 +181,9 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
         let Some(role) = role else {
             let words = match collector.dialect {
                 Dialect::Chat => "is missing; set it to system, user, assistant or tool",
-                Dialect::Messages => "is missing; set it to user or assistant",
+                Dialect::Messages | Dialect::CountTokens => {
+                    "is missing; set it to user or assistant"
+                }
             };
             let fault = Place::Role(index).fault("invalid_type", words);
             return Err(collector.watch.raise(fault));
@@ -203,6 +210,7 @@ impl Field {
         match key {
             "role" => Field::Role,
             "content" => Field::Content,
+            "reasoning_details" => Field::Reasoning,
             _ => Field::Other,
         }
     }

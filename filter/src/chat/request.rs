@@ -30,6 +30,8 @@ pub struct ChatRequest {
     /// Byte range in the body of the model's whole JSON value, quotes included.
     pub model_span: Range<usize>,
     pub stream: bool,
+    /// A stream is to end in a chunk of usage: `stream_options.include_usage`.
+    pub include_usage: bool,
     pub conversation: Conversation,
 }
 
@@ -44,6 +46,8 @@ pub struct Conversation {
     /// Up to and including the latest user message; 0 without one. It stays the same through a tool loop.
     pub messages_to_user: usize,
     pub ends_in_tool_result: bool,
+    /// A message carries `reasoning_details`: thinking that belongs to the provider that wrote it.
+    pub has_reasoning: bool,
 }
 
 /// Characters kept.
@@ -53,13 +57,23 @@ pub struct Cut {
     pub user: usize,
 }
 
-/// Whose requests are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dialect {
     /// OpenAI's chat completions.
+    #[default]
     Chat,
     /// Anthropic's Messages: `system` and a required `max_tokens` at the top level, tool results among a user's blocks.
     Messages,
+    /// A Messages request whose tokens are to be counted: as [`Dialect::Messages`], without `max_tokens`.
+    CountTokens,
+}
+
+impl Dialect {
+    /// Messages in either form.
+    pub fn is_messages(self) -> bool {
+        self != Dialect::Chat
+    }
 }
 
 /// Reads a request's body; memory beyond the body is bounded by `cut`.
@@ -110,6 +124,7 @@ pub(crate) fn read(body: &[u8], cut: Cut, dialect: Dialect) -> Result<ChatReques
         model,
         model_span,
         stream: top.stream,
+        include_usage: top.include_usage,
         conversation,
     })
 }
@@ -162,6 +177,7 @@ pub fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
 struct Found<'de> {
     model: Option<&'de RawValue>,
     stream: bool,
+    include_usage: bool,
     /// Of a Messages request, with what still fits.
     system: Option<CutText>,
     /// Whether there is one.
@@ -208,17 +224,20 @@ impl<'de> Visitor<'de> for Top<'_> {
                     watch.wants(Place::Stream, "must be true, false or null");
                     found.stream = map.next_value_seed(Stream)?;
                 }
+                "stream_options" if self.dialect == Dialect::Chat => {
+                    found.include_usage = asks_usage(map.next_value()?);
+                }
                 "messages" => {
                     let mut collector = Collector::new(watch, self.cut, self.dialect);
                     map.next_value_seed(Messages(&mut collector))?;
                     found.conversation = Some(collector.finish());
                 }
-                "system" if self.dialect == Dialect::Messages => {
+                "system" if self.dialect.is_messages() => {
                     let mut text = CutText::new(self.cut.system);
                     map.next_value_seed(Content::new(watch, &mut text, Holder::System))?;
                     found.system = Some(text);
                 }
-                "max_tokens" if self.dialect == Dialect::Messages => {
+                "max_tokens" if self.dialect.is_messages() => {
                     watch.wants(Place::MaxTokens, "must be a whole number");
                     map.next_value_seed(WholeNumber)?;
                     found.max_tokens = true;
@@ -231,6 +250,17 @@ impl<'de> Visitor<'de> for Top<'_> {
         }
         Ok(found)
     }
+}
+
+/// Of whatever else they are the provider judges.
+fn asks_usage(options: &RawValue) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Options {
+        include_usage: bool,
+    }
+    let options = options.get();
+    options.starts_with('{')
+        && serde_json::from_str::<Options>(options).is_ok_and(|options| options.include_usage)
 }
 
 // === impl Seen ===

@@ -171,6 +171,7 @@ fn model<'v>(
         "targets",
         "fallback",
         "context",
+        "max_output",
         "input",
         "tools",
         "json_schema",
@@ -184,6 +185,9 @@ fn model<'v>(
         fallback: fallback.unwrap_or_default(),
         context: fields
             .get("context")
+            .and_then(|at| at.integer(1..=u32::MAX, errors)),
+        max_output: fields
+            .get("max_output")
             .and_then(|at| at.integer(1..=u32::MAX, errors)),
         input: fields
             .get("input")
@@ -211,6 +215,7 @@ fn bare_model(name: &str) -> Model {
         targets: Vec::new(),
         fallback: Vec::new(),
         context: None,
+        max_output: None,
         input: Vec::new(),
         tools: None,
         json_schema: None,

@@ -28,6 +28,8 @@ use std::time::Duration;
 pub use error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use nearest::{nearest, nearest_n};
 
+pub use crate::provider::translate::Unsupported;
+
 /// The `model` that asks for a decision; no tier, model or alias has this name.
 pub const AUTO: &str = "auto";
 
@@ -89,8 +91,11 @@ impl Policy {
 /// `admit:` which requests are ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admit {
-    /// `POST` on one of these exact paths is routed. Default: `[/v1/chat/completions]`.
+    /// `POST` of a chat completion on one of these exact paths is routed. Default: `[/v1/chat/completions]`.
     pub paths: Vec<String>,
+    /// `POST` of an Anthropic Messages request on one of these exact paths is routed, and on the same path with
+    /// `/count_tokens` behind it passed on. Default: `[/v1/messages]`; may be empty.
+    pub messages_paths: Vec<String>,
     /// `GET` on this path lists models. Default: `/v1/models`.
     pub models_path: String,
     /// Bytes of request body; a larger one is answered 413. Default: 4 MiB. At most 32 MiB.
@@ -144,8 +149,14 @@ pub struct Provider {
     pub api: Api,
     /// The `:authority` sent. Default: the cluster's name.
     pub host: String,
-    /// Path and query sent; `{model}` stands for the model's name at the provider. Default: `/v1/chat/completions`.
+    /// Path and query sent; `{model}` stands for the model's name at the provider. Default: [`Api::default_path`].
     pub path: String,
+    /// `unsupported:` what becomes of parameters that this provider's format has no counterpart for. Default: `drop`.
+    pub unsupported: Unsupported,
+    /// `prompt_cache:` mark long stable prefixes for the provider's prompt cache (`api: anthropic`). Default: false.
+    pub prompt_cache: bool,
+    /// `stream_usage:` ask for the tokens of a stream (`stream_options.include_usage`, `api: openai`). Default: true.
+    pub stream_usage: bool,
     /// Set on every request to this provider. Lower-case names.
     pub set_headers: Vec<(String, String)>,
     /// Client headers that may pass, beside the base allowlist. Lower-case names.
@@ -159,6 +170,23 @@ pub enum Api {
     /// OpenAI's chat completions, and what is compatible with them.
     #[serde(rename = "openai")]
     OpenAi,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Google's generateContent, of the Gemini API and of Vertex AI.
+    Gemini,
+}
+
+// === impl Api ===
+
+impl Api {
+    /// Where a provider of this format serves, if its policy does not say.
+    pub fn default_path(self) -> &'static str {
+        match self {
+            Api::OpenAi => "/v1/chat/completions",
+            Api::Anthropic => "/v1/messages",
+            Api::Gemini => "/v1beta/models/{model}",
+        }
+    }
 }
 
 /// `models.<name>:` a model of the registry.
@@ -171,6 +199,8 @@ pub struct Model {
     pub fallback: Vec<Arc<str>>,
     /// Tokens.
     pub context: Option<u32>,
+    /// Tokens of the longest answer; asked for where a client sets no limit and the provider's format wants one.
+    pub max_output: Option<u32>,
     pub input: Vec<String>,
     pub tools: Option<bool>,
     pub json_schema: Option<bool>,
@@ -221,7 +251,7 @@ pub struct Rule {
 pub struct When {
     /// `{name, value}`; without `value` the header only has to be there. Lower-case name.
     pub header: Option<(String, Option<String>)>,
-    /// The exact request path, query left out; one of `admit.paths`.
+    /// The exact request path, query left out; one of `admit.paths` and `admit.messages_paths`.
     pub path: Option<String>,
     pub caller: Option<String>,
     pub model_prefix: Option<String>,

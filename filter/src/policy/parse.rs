@@ -140,9 +140,10 @@ fn policy(value: &Value, errors: &mut Errors) -> Option<Policy> {
     let route_models = route_models(fields.get("route_models"), &known, &aliases, errors);
 
     let admit = admit(fields.get("admit"), errors);
+    let paths = [admit.paths.as_slice(), &admit.messages_paths].concat();
     let context = Context {
         tiers: &tier_names,
-        paths: &admit.paths,
+        paths: &paths,
         providers: &providers,
     };
     let steps = steps(fields.get("classify"), &context, errors);

@@ -7,11 +7,18 @@ use super::error::{Errors, clean};
 use super::names::repair;
 use super::reader::At;
 use super::text::{CLUSTER, Headers, PROVIDER, header_value, host, path_template, provider_header};
-use super::{Api, Provider};
+use super::{Api, Provider, Unsupported};
 
 pub(super) type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
 
-const APIS: &[(&str, Api)] = &[("openai", Api::OpenAi)];
+const APIS: &[(&str, Api)] = &[
+    ("openai", Api::OpenAi),
+    ("anthropic", Api::Anthropic),
+    ("gemini", Api::Gemini),
+];
+
+const UNSUPPORTED: &[(&str, Unsupported)] =
+    &[("drop", Unsupported::Drop), ("refuse", Unsupported::Refuse)];
 
 const MAX_PROVIDERS: usize = 256;
 const MAX_HEADERS: usize = 64;
@@ -23,6 +30,9 @@ const FIELDS: &[&str] = &[
     "path",
     "set_headers",
     "pass_headers",
+    "unsupported",
+    "prompt_cache",
+    "stream_usage",
 ];
 
 pub(super) fn providers(at: &At<'_>, errors: &mut Errors) -> Providers {
@@ -55,12 +65,25 @@ fn provider(name: &str, at: &At<'_>, errors: &mut Errors) -> Option<Provider> {
         .and_then(|at| at.text(&CLUSTER, errors));
     let api = fields
         .required("api", errors)
-        .and_then(|at| api(&at, errors));
+        .and_then(|at| named("api", APIS, &at, errors));
     let host = host(&fields, cluster, errors);
     let path = match fields.get("path") {
         Some(at) => path_template(&at, errors),
-        None => Some("/v1/chat/completions".to_owned()),
+        None => api.map(|api| api.default_path().to_owned()),
     };
+    let unsupported = fields
+        .get("unsupported")
+        .and_then(|at| named("choice", UNSUPPORTED, &at, errors));
+    let mut only_of = |field: &'static str, wanted: Api, default: bool| {
+        let at = fields.get(field)?;
+        if api.is_some_and(|api| api != wanted) {
+            let name = APIS.iter().find(|(_, api)| *api == wanted)?.0;
+            errors.push(&at.path, format!("is for api \"{name}\" only; remove it"));
+        }
+        Some(at.bool(errors).unwrap_or(default))
+    };
+    let prompt_cache = only_of("prompt_cache", Api::Anthropic, false).unwrap_or(false);
+    let stream_usage = only_of("stream_usage", Api::OpenAi, true).unwrap_or(true);
     let set_headers = fields
         .get("set_headers")
         .map(|at| set_headers(&at, errors))
@@ -75,19 +98,23 @@ fn provider(name: &str, at: &At<'_>, errors: &mut Errors) -> Option<Provider> {
         api: api?,
         host: host?,
         path: path?,
+        unsupported: unsupported.unwrap_or_default(),
+        prompt_cache,
+        stream_usage,
         set_headers,
         pass_headers,
     })
 }
 
-fn api(at: &At<'_>, errors: &mut Errors) -> Option<Api> {
+/// One of a few words; `what` they are.
+fn named<T: Copy>(what: &str, known: &[(&str, T)], at: &At<'_>, errors: &mut Errors) -> Option<T> {
     let name = at.string(errors)?;
-    let found = APIS.iter().find(|(known, _)| *known == name);
+    let found = known.iter().find(|(known, _)| *known == name);
     if found.is_none() {
-        let repair = repair(name, APIS.iter().map(|(known, _)| *known));
-        errors.push(&at.path, format!("no api \"{}\"{repair}", clean(name)));
+        let repair = repair(name, known.iter().map(|(known, _)| *known));
+        errors.push(&at.path, format!("no {what} \"{}\"{repair}", clean(name)));
     }
-    found.map(|(_, api)| *api)
+    found.map(|(_, value)| *value)
 }
 
 fn set_headers(at: &At<'_>, errors: &mut Errors) -> Vec<(String, String)> {

@@ -16,14 +16,16 @@ pub(super) fn timeout(at: &At<'_>, errors: &mut Errors) -> Option<Duration> {
     at.duration(MAX_TIMEOUT, errors)
 }
 
+const ADMIT: &[&str] = &["paths", "messages_paths", "models_path", "max_body"];
+
 pub(super) fn admit(at: Option<At<'_>>, errors: &mut Errors) -> Admit {
     let mut admit = Admit {
         paths: vec!["/v1/chat/completions".to_owned()],
+        messages_paths: vec!["/v1/messages".to_owned()],
         models_path: "/v1/models".to_owned(),
         max_body: 4 * MIB,
     };
-    let Some(fields) = at.and_then(|at| at.fields(&["paths", "models_path", "max_body"], errors))
-    else {
+    let Some(fields) = at.and_then(|at| at.fields(ADMIT, errors)) else {
         return admit;
     };
     if let Some(path) = fields
@@ -32,34 +34,50 @@ pub(super) fn admit(at: Option<At<'_>>, errors: &mut Errors) -> Admit {
     {
         admit.models_path = path;
     }
-    if let Some(items) = fields.get("paths").and_then(|at| at.items(1..=64, errors)) {
-        admit.paths.clear();
-        for item in items {
-            let Some(path) = exact_path(&item, errors) else {
-                continue;
-            };
-            if path == admit.models_path {
-                errors.push(
-                    &item.path,
-                    "is models_path too; a path routes or lists models, not both",
-                );
-            } else if admit.paths.contains(&path) {
-                errors.push(&item.path, format!("\"{}\" is given twice", clean(&path)));
-            } else {
-                admit.paths.push(path);
-            }
-        }
-    } else if admit.paths.contains(&admit.models_path) {
-        errors.push(
-            &fields.path_of("models_path"),
-            "is the default of paths too; a path routes or lists models, not both",
-        );
-    }
     if let Some(size) = fields
         .get("max_body")
         .and_then(|at| at.size(1..=32 << 20, errors))
     {
         admit.max_body = size;
+    }
+    // Where each path is given, so that a path that is given twice is named at its second place.
+    let mut taken = vec![("models_path", admit.models_path.clone())];
+    for (field, least, paths) in [
+        ("paths", 1, &mut admit.paths),
+        ("messages_paths", 0, &mut admit.messages_paths),
+    ] {
+        let given = fields
+            .get(field)
+            .and_then(|at| at.items(least..=64, errors));
+        let given: Vec<(String, String)> = match given {
+            Some(items) => {
+                let path = |item: At<'_>| Some((exact_path(&item, errors)?, item.path));
+                items.into_iter().filter_map(path).collect()
+            }
+            None => std::mem::take(paths)
+                .into_iter()
+                .map(|path| (path, fields.path_of(field)))
+                .collect(),
+        };
+        paths.clear();
+        for (path, place) in given {
+            match taken.iter().find(|(_, other)| *other == path) {
+                Some((other, _)) if *other == field => {
+                    errors.push(&place, format!("\"{}\" is given twice", clean(&path)));
+                }
+                Some((other, _)) => errors.push(
+                    &place,
+                    format!(
+                        "\"{}\" is in {other} too; what comes on a path is one thing",
+                        clean(&path)
+                    ),
+                ),
+                None => {
+                    taken.push((field, path.clone()));
+                    paths.push(path);
+                }
+            }
+        }
     }
     admit
 }

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::judge::is_event_stream;
+use super::{anthropic, gemini};
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
 use crate::http::Headers;
+use crate::policy::Api;
 
 /// Bytes of a provider's own error object that may pass as it is.
 pub const MAX_ERROR_BODY: usize = 64 * 1024;
@@ -46,10 +48,16 @@ pub fn repair(status: u16) -> &'static str {
 
 /// The status and the JSON body for the client, from the last provider's status and body.
 ///
-/// A provider's OpenAI error object passes byte for byte; of another JSON error the message is quoted; anything else
-/// is replaced. A provider's 401 to 404 become 502 without the body: an SDK would blame the caller's key. So
+/// An OpenAI error object of a provider of that format passes byte for byte; of another JSON error the message is quoted;
+/// anything else is replaced. A provider's 401 to 404 become 502 without the body: an SDK would blame the caller's key. So
 /// does what is no error status at all, such as a 200 whose body was refused.
-pub fn final_error(status: u16, body: &[u8], provider: &str, model: &str) -> (u16, Vec<u8>) {
+pub fn final_error(
+    api: Api,
+    status: u16,
+    body: &[u8],
+    provider: &str,
+    model: &str,
+) -> (u16, Vec<u8>) {
     let (message, kind, code) = match status {
         401..=403 => (
             format!(
@@ -68,22 +76,16 @@ pub fn final_error(status: u16, body: &[u8], provider: &str, model: &str) -> (u1
             "provider_model_not_found",
         ),
         400..=599 => {
-            let error = std::str::from_utf8(body).ok().and_then(ProviderError::read);
-            if error.as_ref().is_some_and(|error| error.is_openai) && body.len() <= MAX_ERROR_BODY {
+            if api == Api::OpenAi && body.len() <= MAX_ERROR_BODY && is_openai(body) {
                 return (status, body.to_vec());
             }
-            let (kind, code, advice) = kind_of(status);
-            let message = match error
-                .map(|error| quote(&error.message))
-                .filter(|message| !message.is_empty())
-            {
-                Some(message) => format!(
-                    "provider {provider:?} answered {status} for model {model:?}: {message}"
-                ),
-                None => {
-                    format!("provider {provider:?} answered {status} for model {model:?}: {advice}")
-                }
-            };
+            let Said {
+                kind,
+                code,
+                message,
+            } = said(api, status, body);
+            let message =
+                format!("provider {provider:?} answered {status} for model {model:?}: {message}");
             return (status, error_body(kind, code, &message, None));
         }
         _ => (
@@ -110,12 +112,55 @@ pub fn unreachable_error(provider: &str, model: &str) -> (u16, Vec<u8>) {
     )
 }
 
+/// What a provider's error comes to in OpenAI's words.
+struct Said {
+    kind: &'static str,
+    code: &'static str,
+    /// Quoted, or what to do.
+    message: String,
+}
+
+fn said(api: Api, status: u16, body: &[u8]) -> Said {
+    let (kind, code, advice) = kind_of(status);
+    let given = |message: Option<String>, advice: &str| {
+        let message = message.filter(|message| !message.is_empty());
+        message.unwrap_or_else(|| advice.to_owned())
+    };
+    let translated = match api {
+        Api::OpenAi => None,
+        Api::Anthropic => anthropic::error::to_openai(status, body).map(|error| Said {
+            kind: error.kind,
+            code: error.code,
+            message: given(error.message, error.advice),
+        }),
+        Api::Gemini => gemini::error::read(status, body).map(|fault| Said {
+            kind: fault.kind,
+            code: fault.code,
+            message: given(Some(fault.quoted), advice),
+        }),
+    };
+    translated.unwrap_or_else(|| {
+        let error = std::str::from_utf8(body).ok().and_then(ProviderError::read);
+        Said {
+            kind,
+            code,
+            message: given(error.map(|error| quote(&error.message)), advice),
+        }
+    })
+}
+
+fn is_openai(body: &[u8]) -> bool {
+    let error = std::str::from_utf8(body).ok().and_then(ProviderError::read);
+    error.is_some_and(|error| error.is_openai)
+}
+
 /// OpenAI's `type`, a stable `code`, and what to do, for a status that stays.
 fn kind_of(status: u16) -> (&'static str, &'static str, &'static str) {
     const AGAIN: &str = "send the request again later, or name another tier or model";
     const REQUEST: &str = "change the request, or name another tier or model";
     match status {
-        408 => (SERVER, "provider_timeout", AGAIN),
+        408 | 504 => (SERVER, "provider_timeout", AGAIN),
+        529 => (SERVER, "provider_overloaded", AGAIN),
         413 => (
             INVALID_REQUEST,
             "provider_request_too_large",
@@ -193,7 +238,7 @@ fn string(json: Option<&RawValue>) -> Option<Cow<'_, str>> {
 
 /// A provider's words, fit for a message: runs of white space and control characters are one space, cut at
 /// [`MAX_QUOTED`] characters.
-fn quote(message: &str) -> String {
+pub(super) fn quote(message: &str) -> String {
     let words = message
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty());

@@ -1,5 +1,6 @@
 //! The provider role: upstream, once per attempt.
 
+pub mod adapt;
 pub mod anthropic;
 pub mod error;
 pub mod gemini;

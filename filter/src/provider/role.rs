@@ -4,30 +4,25 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::headers::{AttemptHeaders, is_removed_from_response, request_headers};
-use super::judge::{OneShot, Outcome, StreamJudge, Verdict, is_event_stream, judge_one_shot};
-use super::{error, openai};
+use super::adapt::{self, Adapted, Unadaptable, Wire};
+use super::headers::{AttemptHeaders, request_headers};
+use super::judge::Outcome;
 use crate::chat::error::ErrorReply;
-use crate::http::{Action, Count, HeaderLine, Headers};
-use crate::policy::Api;
-use crate::router::handover;
+use crate::http::{Action, HeaderLine, Headers, Reply};
+use crate::messages;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
-use crate::telemetry::report;
 use crate::telemetry::state::{self, Attempts};
 
-/// Bytes of a stream that are held while nothing real has come.
-const MAX_HELD_STREAM: usize = 256 * 1024;
+mod response;
+
+use response::Serving;
 
 /// Set by the `unavailable` sink, which stands in for a provider without a host.
 pub const NO_HOST_HEADER: &str = "x-pointsman-no-host";
-
-/// The status of an answer that turned out to be none; Envoy retries it.
-const BAD_ANSWER: &str = "502";
 
 /// Envoy's timers count from when its event loop last woke, and so end a little early by the clock.
 const TIMER_SLACK: Duration = Duration::from_millis(50);
@@ -66,13 +61,6 @@ pub enum Event<'a> {
     Done { connect_failed: bool },
 }
 
-impl Event<'_> {
-    /// Whether this event looks at the clock: reading it is not free.
-    pub fn is_timed(&self) -> bool {
-        matches!(self, Event::RequestHeaders { .. } | Event::Done { .. })
-    }
-}
-
 /// What the attempts of one worker share: what was warned of already.
 #[derive(Debug, Default)]
 pub struct Warned(HashSet<String>);
@@ -103,13 +91,17 @@ enum State {
     /// Headers are ready, the body is to come.
     Sending(Sending),
     Waiting,
-    JudgingStream {
-        judge: StreamJudge,
-        seen: usize,
-    },
+    /// A stream without a real event yet; so many bytes of it were seen.
+    JudgingStream(Box<adapt::Stream>, usize),
+    /// A stream that was released.
+    Streaming(Box<adapt::Stream>),
     HoldingAnswer,
     /// An error that goes to the client, and what it will be reported as.
-    HoldingError(Outcome),
+    HoldingError {
+        outcome: Outcome,
+        /// Its body may tell that it is the gateway's fault.
+        is_read: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -118,29 +110,6 @@ struct Sending {
     headers: Vec<HeaderLine>,
     body_len: usize,
     model_span: Range<usize>,
-    api: Api,
-    sent_as: String,
-}
-
-/// Whom this attempt asks, and what it will report.
-#[derive(Debug)]
-struct Serving {
-    provider: String,
-    model: String,
-    stream: bool,
-    hold_answer: usize,
-    /// No target comes after this attempt's.
-    is_last: bool,
-    timeout: Duration,
-    started: Duration,
-    handed_over: Vec<u8>,
-    /// This attempt included; its outcome is not, until it is reported.
-    attempts: Attempts,
-    /// What the client is told of the decision.
-    told: Vec<HeaderLine>,
-    /// The answer's headers as they came.
-    answer: Headers,
-    is_reported: bool,
 }
 
 impl ProviderAttempt {
@@ -152,7 +121,7 @@ impl ProviderAttempt {
         matches!(self.state, State::Waiting)
     }
 
-    /// Whether there is nothing more to say of this attempt.
+    /// Whether there is nothing more to say of how this attempt ended.
     pub fn is_reported(&self) -> bool {
         self.serving.as_ref().is_none_or(|s| s.is_reported)
     }
@@ -160,9 +129,10 @@ impl ProviderAttempt {
     /// The part of the `buffered` response bytes that is to be shown, `None` if this role is through with them.
     pub fn wanted(&self, buffered: usize, end_of_stream: bool) -> Option<Range<usize>> {
         match &self.state {
-            State::JudgingStream { seen, .. } => Some(*seen..buffered),
+            State::JudgingStream(_, seen) => Some(*seen..buffered),
             State::HoldingAnswer if end_of_stream => Some(0..buffered),
-            State::HoldingAnswer | State::HoldingError(_) => Some(0..0),
+            State::HoldingError { is_read: true, .. } if end_of_stream => Some(0..buffered),
+            State::HoldingAnswer | State::HoldingError { .. } => Some(0..0),
             _ => None,
         }
     }
@@ -198,7 +168,11 @@ impl ProviderAttempt {
                 buffered,
                 end_of_stream,
             } => self.on_response_body(bytes, buffered, end_of_stream),
-            Event::Done { connect_failed } => self.on_done(connect_failed, now),
+            Event::Done { connect_failed } => {
+                let mut actions = self.on_done(connect_failed, now);
+                actions.extend(self.spent());
+                actions
+            }
         }
     }
 
@@ -244,268 +218,47 @@ impl ProviderAttempt {
             headers: attempt_headers(&headers, &plan, target),
             body_len: plan.body_len,
             model_span: plan.model_span.clone(),
-            api: target.api,
-            sent_as: target.sent_as.to_string(),
         });
-        self.serving = Some(Serving {
-            provider: target.provider.to_string(),
-            model: target.model.to_string(),
-            stream: plan.stream,
-            hold_answer: plan.hold_answer,
-            is_last: attempts.begun >= plan.targets.len(),
-            timeout: Duration::from_millis(plan.attempt_timeout_ms),
-            started: now,
-            attempts,
-            told: told(&plan),
-            answer: Headers::default(),
-            is_reported: false,
-            handed_over,
-        });
+        self.serving = Some(Serving::new(&plan, target, attempts, now));
+        if let Some(serving) = &mut self.serving {
+            serving.told = told(&plan);
+            serving.handed_over = handed_over;
+        }
         actions
     }
 
     fn on_request_body(&mut self, body: &[u8]) -> Vec<Action> {
-        let State::Sending(mut sending) = std::mem::replace(&mut self.state, State::Waiting) else {
+        let state = std::mem::replace(&mut self.state, State::Waiting);
+        let (State::Sending(mut sending), Some(serving)) = (state, &mut self.serving) else {
             self.state = State::Passing;
             return vec![Action::Continue];
         };
         // Another filter may have changed the body since the router role read it.
-        let span = if body.len() == sending.body_len {
-            Some(sending.model_span)
-        } else {
-            openai::find_model_span(body)
-        };
-        let rewritten = match sending.api {
-            Api::OpenAi => {
-                span.and_then(|span| openai::rewrite_model(body, span, &sending.sent_as))
+        let is_known = body.len() == sending.body_len;
+        let model_span = is_known.then_some(sending.model_span);
+        match serving.wire.request(body, model_span) {
+            Ok(Adapted { body, dropped }) => {
+                serving.drop_parameters(&dropped);
+                let length = body.len().to_string().into_bytes();
+                sending
+                    .headers
+                    .push(("content-length".into(), length.into()));
+                vec![
+                    Action::SetRequestHeaders(sending.headers),
+                    Action::ReplaceRequestBody(body),
+                    Action::Continue,
+                ]
             }
-        };
-        let Some(rewritten) = rewritten else {
-            self.state = State::Passing;
-            return misconfigured("a filter between the two roles damaged the request body");
-        };
-        let length = rewritten.len().to_string().into_bytes();
-        sending
-            .headers
-            .push(("content-length".into(), length.into()));
-        vec![
-            Action::SetRequestHeaders(sending.headers),
-            Action::ReplaceRequestBody(rewritten),
-            Action::Continue,
-        ]
-    }
-
-    // === response ===
-
-    fn on_response_headers(
-        &mut self,
-        headers: Headers,
-        end_of_stream: bool,
-        warned: &mut Warned,
-    ) -> Vec<Action> {
-        let (State::Waiting, Some(serving)) = (&self.state, &mut self.serving) else {
-            return vec![Action::Continue];
-        };
-        serving.answer = headers;
-        let headers = &serving.answer;
-        self.state = State::Passing;
-        let status = headers.status();
-        if !(200..300).contains(&status) {
-            let outcome = match headers.get(NO_HOST_HEADER) {
-                // The sink says nothing else; a provider that forges it lies about no one but itself.
-                Some(_) if status == 503 => Outcome::ConnectFailure,
-                _ => Outcome::Status(status),
-            };
-            // Not retried by Envoy, and no business of the client's: where a provider has moved to.
-            if status < 400 {
-                return self.reject(Outcome::Status(status));
+            Err(Unadaptable::Refused(refusal)) => {
+                let reply = reply_to(&serving.wire, &refusal);
+                self.state = State::Passing;
+                vec![Action::Reply(reply)]
             }
-            let goes_to_client = serving.is_last || !error::moves_on(status);
-            let mut actions = Vec::new();
-            if matches!(status, 401..=404) {
-                let provider = &serving.provider;
-                let repair = error::repair(status);
-                actions.extend(warned.once(
-                    log::Level::Error,
-                    format!(
-                        "provider {provider} answered {status} for model {}: {repair}",
-                        serving.model
-                    ),
-                ));
+            Err(Unadaptable::Damaged) => {
+                self.state = State::Passing;
+                misconfigured("a filter between the two roles damaged the request body")
             }
-            // The router role reads it whole. Held here, an error that stalls or breaks off still ends by the attempt's
-            // timeout or its reset; released, it would hang.
-            if goes_to_client && !end_of_stream && error::is_read(headers) {
-                self.state = State::HoldingError(outcome);
-                actions.push(Action::Pause);
-                return actions;
-            }
-            actions.extend(self.release(outcome));
-            return actions;
         }
-        if end_of_stream {
-            return self.reject(Outcome::Empty);
-        }
-        // What is compressed against our asking cannot be judged; it is passed as it is.
-        if headers
-            .get("content-encoding")
-            .is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"))
-        {
-            return self.release(Outcome::Status(status));
-        }
-        let is_stream = headers.get("content-type").is_some_and(is_event_stream);
-        if serving.stream && is_stream {
-            self.state = State::JudgingStream {
-                judge: StreamJudge::new(MAX_HELD_STREAM),
-                seen: 0,
-            };
-            return vec![Action::Pause];
-        }
-        self.state = State::HoldingAnswer;
-        vec![Action::Pause]
-    }
-
-    fn on_response_body(
-        &mut self,
-        bytes: &[u8],
-        buffered: usize,
-        end_of_stream: bool,
-    ) -> Vec<Action> {
-        match &mut self.state {
-            State::JudgingStream { judge, seen } => {
-                *seen = buffered;
-                let mut verdict = judge.push(bytes);
-                if verdict == Verdict::Undecided && end_of_stream {
-                    verdict = judge.finish();
-                }
-                match verdict {
-                    Verdict::Undecided => vec![Action::Pause],
-                    Verdict::Release => self.release(Outcome::Status(200)),
-                    Verdict::Bad(outcome) => self.reject(outcome),
-                }
-            }
-            State::HoldingAnswer if end_of_stream => match judge_one_shot(bytes) {
-                OneShot::Good => self.release(Outcome::Status(200)),
-                OneShot::Empty => self.reject(Outcome::Empty),
-                OneShot::NotJson | OneShot::Error => self.reject(Outcome::BadEvent),
-            },
-            State::HoldingAnswer => {
-                let held_enough = self
-                    .serving
-                    .as_ref()
-                    .is_none_or(|s| buffered > s.hold_answer);
-                if held_enough {
-                    self.release(Outcome::Status(200))
-                } else {
-                    vec![Action::Pause]
-                }
-            }
-            State::HoldingError(_) if !end_of_stream && buffered <= error::MAX_ERROR_BODY => {
-                vec![Action::Pause]
-            }
-            State::HoldingError(outcome) => {
-                let outcome = *outcome;
-                self.release(outcome)
-            }
-            _ => vec![Action::Continue],
-        }
-    }
-
-    /// Let the answer go on to the client, or to Envoy's retry.
-    fn release(&mut self, outcome: Outcome) -> Vec<Action> {
-        let mut actions = self.report(outcome);
-        if let Some(serving) = &mut self.serving {
-            let is_good = matches!(outcome, Outcome::Status(200..=299));
-            actions.extend(serving.adapted_headers(is_good));
-        }
-        actions.push(Action::Continue);
-        actions
-    }
-
-    /// The answer is none: give it a status that Envoy retries.
-    fn reject(&mut self, outcome: Outcome) -> Vec<Action> {
-        let mut actions = self.report(outcome);
-        if let Some(serving) = &mut self.serving {
-            actions.extend(serving.adapted_headers(false));
-        }
-        actions.push(Action::SetResponseHeader(":status", BAD_ANSWER.into()));
-        actions.push(Action::Continue);
-        actions
-    }
-
-    fn on_done(&mut self, connect_failed: bool, now: Duration) -> Vec<Action> {
-        let Some(serving) = &self.serving else {
-            return Vec::new();
-        };
-        let took = now.saturating_sub(serving.started);
-        let outcome = if connect_failed {
-            Outcome::ConnectFailure
-        } else if took.saturating_add(took.min(TIMER_SLACK)) >= serving.timeout {
-            Outcome::Timeout
-        } else {
-            Outcome::Reset
-        };
-        self.report(outcome)
-    }
-
-    /// Write down how the attempt ended, once. A good one is told to the client with its answer; of a failed one the next
-    /// attempt, or the router role's error, must know.
-    fn report(&mut self, outcome: Outcome) -> Vec<Action> {
-        self.state = State::Passing;
-        let Some(serving) = self.serving.as_mut().filter(|s| !s.is_reported) else {
-            return Vec::new();
-        };
-        serving.is_reported = true;
-        let outcomes = &mut serving.attempts.outcomes;
-        if !outcomes.is_empty() {
-            outcomes.push_str(", ");
-        }
-        // Writing to a String does not fail.
-        let _ = write!(outcomes, "{}={outcome}", serving.provider);
-        let mut actions = Vec::with_capacity(4);
-        if !matches!(outcome, Outcome::Status(200..=299)) {
-            let mut handed_over = std::mem::take(&mut serving.handed_over);
-            handover::set_attempts(&mut handed_over, &serving.attempts);
-            actions.push(Action::SetState(state::PLAN, handed_over));
-        }
-        actions.push(Action::Count(Count {
-            metric: "pointsman_attempts_total",
-            tags: vec![
-                ("provider", serving.provider.clone().into()),
-                ("model", serving.model.clone().into()),
-                ("outcome", outcome.to_string().into()),
-            ],
-        }));
-        actions
-    }
-}
-
-// === impl Serving ===
-
-impl Serving {
-    /// The answer's headers without what is not the provider's to say, and, if it goes to the client as it is, with what the
-    /// client is told.
-    fn adapted_headers(&mut self, is_told: bool) -> Vec<Action> {
-        let answer = std::mem::take(&mut self.answer).0.into_iter();
-        if !is_told {
-            let removed = answer.filter(|(name, _)| is_removed_from_response(name));
-            return removed
-                .map(|(name, _)| Action::RemoveResponseHeader(name))
-                .collect();
-        }
-        let kept = answer.filter(|(name, _)| !is_removed_from_response(name));
-        let mut headers: Vec<HeaderLine> = kept.map(|(n, v)| (n, Cow::Owned(v))).collect();
-        let served_by = Some((self.provider.as_str(), self.model.as_str()));
-        let attempts = report::of_attempts(served_by, &self.attempts.outcomes).into_iter();
-        headers.extend(attempts.map(|(name, value)| {
-            let value = match value {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            };
-            (Cow::Borrowed(name), value)
-        }));
-        headers.append(&mut self.told);
-        vec![Action::SetResponseHeaders(headers)]
     }
 }
 
@@ -556,6 +309,14 @@ fn attempt_headers(
     )
 }
 
+/// The gateway's own error, in the client's form.
+fn reply_to(wire: &Wire, error: &ErrorReply) -> Reply {
+    match wire.client().is_messages() {
+        true => Reply::json(error.status, Vec::new(), messages::error::body(error)),
+        false => error.into(),
+    }
+}
+
 /// What the plan says of the decision, as lines of the answer.
 fn told(plan: &Plan<'_>) -> Vec<HeaderLine> {
     let lines = plan.told.iter().filter_map(|(name, value)| {
@@ -573,5 +334,4 @@ fn misconfigured(message: &str) -> Vec<Action> {
 }
 
 #[cfg(test)]
-#[path = "role_tests.rs"]
 mod tests;

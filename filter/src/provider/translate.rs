@@ -79,7 +79,7 @@ pub enum Progress {
 }
 
 /// A stream being translated: server-sent events in, server-sent events of the client's format out.
-pub trait Translator {
+pub trait Translator: std::fmt::Debug {
     /// Appends what the client gets for `event` to `out`.
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Progress;
 

@@ -3,6 +3,7 @@
 //! Pure. Nothing that a client sent under our names, or under Envoy's, survives it.
 
 use crate::chat::error::{self, ErrorReply};
+use crate::chat::request::Dialect;
 use crate::http::Headers;
 use crate::policy::{Admit, CallerSource};
 use crate::telemetry::headers as names;
@@ -19,8 +20,8 @@ pub enum Admission {
     Pass,
     /// The list of models, or the one named.
     Models(Option<String>),
-    /// A chat completion; `path` without its query.
-    Chat { path: String },
+    /// A request to a model; `path` without its query.
+    Chat { path: String, client: Dialect },
 }
 
 pub fn admit(admit: &Admit, headers: &Headers) -> Admission {
@@ -29,8 +30,12 @@ pub fn admit(admit: &Admit, headers: &Headers) -> Admission {
     };
     let path = path.split(['?', '#']).next().unwrap_or(path);
     match method {
-        "POST" if admit.paths.iter().any(|p| p == path) => Admission::Chat {
-            path: path.to_owned(),
+        "POST" => match dialect(admit, path) {
+            Some(client) => Admission::Chat {
+                path: path.to_owned(),
+                client,
+            },
+            None => Admission::Pass,
         },
         "GET" => match path.strip_prefix(admit.models_path.as_str()) {
             Some("") => Admission::Models(None),
@@ -42,6 +47,19 @@ pub fn admit(admit: &Admit, headers: &Headers) -> Admission {
         },
         _ => Admission::Pass,
     }
+}
+
+/// What is spoken on a path, if it is one of ours.
+fn dialect(admit: &Admit, path: &str) -> Option<Dialect> {
+    let is_among = |paths: &[String], path: &str| paths.iter().any(|p| p == path);
+    if is_among(&admit.paths, path) {
+        return Some(Dialect::Chat);
+    }
+    if is_among(&admit.messages_paths, path) {
+        return Some(Dialect::Messages);
+    }
+    let counted = path.strip_suffix("/count_tokens")?;
+    is_among(&admit.messages_paths, counted).then_some(Dialect::CountTokens)
 }
 
 /// What can be refused before a byte of the body has come.

@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use super::plan::{MAX_ATTEMPTS, Plan, PlannedTarget};
-use crate::policy::Api;
+use crate::chat::request::Dialect;
+use crate::policy::{Api, Unsupported};
 use crate::telemetry::state::Attempts;
 
 /// The first byte; changes with the layout.
@@ -74,11 +75,17 @@ impl Plan<'_> {
             self.body_len,
             self.model_span.start,
             self.model_span.end,
-            usize::from(self.stream),
             self.hold_answer,
         ] {
             push_number(number, &mut out);
         }
+        out.push(match self.client {
+            Dialect::Chat => 0,
+            Dialect::Messages => 1,
+            Dialect::CountTokens => 2,
+        });
+        out.push(flags([self.stream, self.include_usage, self.has_reasoning]));
+        push_text(self.tier, &mut out);
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
         push_text(self.user_agent.unwrap_or_default(), &mut out);
         push_pairs(&self.told, &mut out);
@@ -96,7 +103,15 @@ impl Plan<'_> {
             }
             out.push(match target.api {
                 Api::OpenAi => 0,
+                Api::Anthropic => 1,
+                Api::Gemini => 2,
             });
+            out.push(flags([
+                target.unsupported == Unsupported::Refuse,
+                target.prompt_cache,
+                target.stream_usage,
+            ]));
+            out.extend_from_slice(&target.max_tokens.to_le_bytes());
             push_pairs(&target.headers, &mut out);
         }
         let length = u64::try_from(out.len().saturating_sub(HEAD)).unwrap_or(u64::MAX);
@@ -105,6 +120,11 @@ impl Plan<'_> {
         }
         out
     }
+}
+
+/// Three of them in a byte.
+fn flags([a, b, c]: [bool; 3]) -> u8 {
+    u8::from(a) | u8::from(b) << 1 | u8::from(c) << 2
 }
 
 fn push_pairs(pairs: &[(&str, &str)], out: &mut Vec<u8>) {
@@ -136,8 +156,15 @@ impl<'a> Plan<'a> {
         let mut rest = Rest(bytes);
         let body_len = rest.number()?;
         let model_span = rest.number()?..rest.number()?;
-        let stream = rest.number()? == 1;
         let hold_answer = rest.number()?;
+        let client = match rest.byte()? {
+            0 => Dialect::Chat,
+            1 => Dialect::Messages,
+            2 => Dialect::CountTokens,
+            _ => return None,
+        };
+        let [stream, include_usage, has_reasoning] = rest.flags()?;
+        let tier = rest.text()?;
         let attempt_timeout_ms = rest.long()?;
         let user_agent = rest.text()?;
         let told = rest.pairs()?;
@@ -149,7 +176,11 @@ impl<'a> Plan<'a> {
         rest.0.is_empty().then_some(Plan {
             body_len,
             model_span,
+            client,
             stream,
+            include_usage,
+            has_reasoning,
+            tier,
             hold_answer,
             attempt_timeout_ms,
             user_agent: (!user_agent.is_empty()).then_some(user_agent),
@@ -171,6 +202,11 @@ impl<'a> Rest<'a> {
 
     fn byte(&mut self) -> Option<u8> {
         self.take(1)?.first().copied()
+    }
+
+    fn flags(&mut self) -> Option<[bool; 3]> {
+        let byte = self.byte().filter(|byte| *byte < 8)?;
+        Some([1, 2, 4].map(|bit| byte & bit != 0))
     }
 
     fn long(&mut self) -> Option<u64> {
@@ -205,8 +241,12 @@ impl<'a> Rest<'a> {
         let sent_as = self.text()?;
         let api = match self.byte()? {
             0 => Api::OpenAi,
+            1 => Api::Anthropic,
+            2 => Api::Gemini,
             _ => return None,
         };
+        let [refuse, prompt_cache, stream_usage] = self.flags()?;
+        let max_tokens = u32::from_le_bytes(self.take(size_of::<u32>())?.try_into().ok()?);
         let headers = self.pairs()?;
         Some(PlannedTarget {
             provider,
@@ -216,6 +256,14 @@ impl<'a> Rest<'a> {
             path,
             model,
             sent_as,
+            max_tokens,
+            unsupported: if refuse {
+                Unsupported::Refuse
+            } else {
+                Unsupported::Drop
+            },
+            prompt_cache,
+            stream_usage,
             headers,
         })
     }
@@ -231,11 +279,15 @@ mod tests {
         PlannedTarget {
             provider: name,
             cluster: name,
-            api: Api::OpenAi,
+            api: Api::Gemini,
             host: "h",
             path: Cow::Borrowed("/p"),
             model: name,
             sent_as: "s",
+            max_tokens: u32::MAX,
+            unsupported: Unsupported::Refuse,
+            prompt_cache: false,
+            stream_usage: true,
             headers: headers.to_vec(),
         }
     }
@@ -244,7 +296,11 @@ mod tests {
         Plan {
             body_len: 4_194_304,
             model_span: 9..15,
+            client: Dialect::CountTokens,
             stream: true,
+            include_usage: false,
+            has_reasoning: true,
+            tier: "fast",
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,
             user_agent,

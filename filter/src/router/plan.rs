@@ -8,14 +8,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::decide::{Access, Choice};
-use crate::chat::request::ChatRequest;
+use crate::chat::request::{ChatRequest, Dialect};
 use crate::http::Headers;
-use crate::policy::{Api, Policy, Target, Timeouts};
-use crate::provider::openai;
+use crate::policy::{Api, Policy, Target, Timeouts, Unsupported};
+use crate::provider::{anthropic, gemini, openai};
 use crate::telemetry::report::Told;
 
 /// Attempts that one request may cost at most.
 pub const MAX_ATTEMPTS: usize = 8;
+
+/// Tokens to allow where nobody sets a limit and `max_output` of the model is not known: what Anthropic's oldest models that
+/// are still served can write (<https://docs.claude.com/en/docs/about-claude/models/overview>).
+const MAX_TOKENS: u32 = 4096;
 
 /// Everything that an attempt needs, and no more: no policy, no client header that its provider may not see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,14 @@ pub struct Plan<'a> {
     pub body_len: usize,
     /// Where the JSON string of `model` stands in it.
     pub model_span: Range<usize>,
+    pub client: Dialect,
     pub stream: bool,
+    /// The client asked for a stream's usage.
+    pub include_usage: bool,
+    /// A message carries a provider's thinking.
+    pub has_reasoning: bool,
+    /// For the metrics: the tier's name, or `none`.
+    pub tier: &'a str,
     /// Bytes of a one-shot answer to hold at most.
     pub hold_answer: usize,
     pub attempt_timeout_ms: u64,
@@ -46,6 +57,11 @@ pub struct PlannedTarget<'a> {
     pub model: &'a str,
     /// As the provider is told.
     pub sent_as: &'a str,
+    /// Tokens to allow where the client sets no limit and the format wants one.
+    pub max_tokens: u32,
+    pub unsupported: Unsupported,
+    pub prompt_cache: bool,
+    pub stream_usage: bool,
     /// What policy sets, and what of the client's it lets pass to this provider.
     pub headers: Vec<(&'a str, &'a str)>,
 }
@@ -93,36 +109,70 @@ pub fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
     of_tier.unwrap_or(policy.timeouts)
 }
 
+/// Those of the targets that count tokens as Anthropic does: what they count is the client's own body.
+pub fn counting(targets: Vec<&Target>) -> Vec<&Target> {
+    let counts = |target: &&Target| target.provider.api == Api::Anthropic;
+    targets.into_iter().filter(counts).collect()
+}
+
+/// What a plan is made from, beside the policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'p> {
+    pub choice: &'p Choice,
+    pub targets: &'p [&'p Target],
+    pub request: &'p ChatRequest,
+    pub body_len: usize,
+    pub client: Dialect,
+    pub headers: &'p Headers,
+    pub told: &'p [Told],
+}
+
 /// Write the plan of a request.
-pub fn plan<'p>(
-    policy: &Policy,
-    choice: &Choice,
-    targets: &[&'p Target],
-    request: &ChatRequest,
-    body_len: usize,
-    client: &'p Headers,
-    told: &'p [Told],
-) -> Plan<'p> {
+pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
+    let Planned {
+        choice, request, ..
+    } = planned;
     let timeouts = timeouts(policy, choice);
     let attempt_timeout = if request.stream {
         timeouts.first_event
     } else {
         timeouts.one_shot
     };
+    let told = planned.told.iter();
+    let targets = planned.targets.iter();
     Plan {
-        body_len,
+        body_len: planned.body_len,
         model_span: request.model_span.clone(),
+        client: planned.client,
         stream: request.stream,
+        include_usage: request.include_usage,
+        has_reasoning: request.conversation.has_reasoning,
+        tier: tier_label(choice),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
-        user_agent: client.text("user-agent"),
-        told: told.iter().map(|(name, value)| (*name, &**value)).collect(),
-        targets: targets.iter().map(|t| planned(t, client)).collect(),
+        user_agent: planned.headers.text("user-agent"),
+        told: told.map(|(name, value)| (*name, &**value)).collect(),
+        targets: targets
+            .map(|target| planned_target(policy, target, planned))
+            .collect(),
     }
 }
 
-fn planned<'p>(target: &'p Target, client: &'p Headers) -> PlannedTarget<'p> {
+/// A choice's tier, for metrics.
+pub fn tier_label(choice: &Choice) -> &str {
+    match choice {
+        Choice::Tier(tier) => &tier.0,
+        Choice::Model(_) => "none",
+    }
+}
+
+fn planned_target<'p>(
+    policy: &Policy,
+    target: &'p Target,
+    planned: Planned<'p>,
+) -> PlannedTarget<'p> {
     let provider = &target.provider;
+    let client = planned.headers;
     let passed = provider
         .pass_headers
         .iter()
@@ -131,16 +181,38 @@ fn planned<'p>(target: &'p Target, client: &'p Headers) -> PlannedTarget<'p> {
         .set_headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
+    let of_api: &[(&str, &str)] = match provider.api {
+        Api::Anthropic => &[anthropic::VERSION_HEADER],
+        Api::OpenAi | Api::Gemini => &[],
+    };
+    let is_given = |name: &str| provider.set_headers.iter().any(|(set, _)| set == name);
+    let of_api = of_api.iter().copied().filter(|(name, _)| !is_given(name));
+    let path = openai::path(&provider.path, &target.sent_as);
+    let max_output = policy.models.get(&target.model).and_then(|m| m.max_output);
     PlannedTarget {
         provider: &provider.name,
         cluster: &provider.cluster,
         api: provider.api,
         host: &provider.host,
-        path: match provider.api {
-            Api::OpenAi => openai::path(&provider.path, &target.sent_as),
+        path: match (provider.api, planned.client) {
+            (Api::Gemini, _) => gemini::path(&path, planned.request.stream).into(),
+            (Api::Anthropic, Dialect::CountTokens) => count_path(&path).into(),
+            _ => path,
         },
         model: &target.model,
         sent_as: &target.sent_as,
-        headers: set.chain(passed).collect(),
+        max_tokens: max_output.unwrap_or(MAX_TOKENS),
+        unsupported: provider.unsupported,
+        prompt_cache: provider.prompt_cache,
+        stream_usage: provider.stream_usage,
+        headers: of_api.chain(set).chain(passed).collect(),
+    }
+}
+
+/// <https://docs.claude.com/en/api/messages-count-tokens>
+fn count_path(messages: &str) -> String {
+    match messages.split_once('?') {
+        Some((path, query)) => format!("{path}/count_tokens?{query}"),
+        None => format!("{messages}/count_tokens"),
     }
 }

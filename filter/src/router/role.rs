@@ -2,25 +2,28 @@
 //!
 //! Pure. A request keeps the policy that it met first, whatever is loaded while it runs.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::admit::{self, Admission};
 use super::classifying::{self, Asked, Asking, Step, Worker};
-use super::decide::{self, Access, Choice, Decision, Verdict};
+use super::decide::{self, Access, Decision, Source, Verdict};
 use super::plan;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::models;
-use crate::chat::request::{self, ChatRequest, Cut};
+use crate::chat::request::{self, ChatRequest, Cut, Dialect};
 use crate::http::{Action, CalloutEnd, Count, Headers, Reply};
-use crate::policy::{AUTO, Policy};
+use crate::messages::{self, view};
+use crate::policy::{AUTO, Api, Policy};
 use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, unreachable_error};
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::Outcome;
 use crate::telemetry::headers as names;
-use crate::telemetry::report::{self, Report};
+use crate::telemetry::report::{self, Planned, Report};
 use crate::telemetry::state::{self, Attempts};
+
+/// Why a request to count tokens went to the default tier.
+const COUNTED: &str = "tokens are counted without asking the classifier";
 
 /// What happens to a request, as the host tells it.
 #[derive(Debug)]
@@ -69,6 +72,8 @@ pub struct Router {
     state: State,
     /// What the answer's headers will say; `None` for a request that is not ours.
     report: Option<Report>,
+    /// What the client speaks; errors are in its form.
+    client: Dialect,
 }
 
 #[derive(Debug)]
@@ -79,12 +84,17 @@ enum State {
     Reading(Admitted),
     Asking(Box<Undecided>),
     HandedOver,
-    /// A provider's failed answer is held until it is whole.
-    Failing {
-        status: u16,
-        headers: Vec<(String, String)>,
-        attempts: Attempts,
-    },
+    /// A failed answer is held until it is whole.
+    Failing(Failing),
+}
+
+#[derive(Debug)]
+struct Failing {
+    status: u16,
+    headers: Vec<(String, String)>,
+    attempts: Attempts,
+    /// A provider's, whose words are weighed; else Envoy's own.
+    is_from_provider: bool,
 }
 
 /// A request that waits for the classifier.
@@ -96,9 +106,10 @@ struct Undecided {
     asking: Asking,
 }
 
-/// A chat completion that was let in.
+/// A request that was let in.
 #[derive(Debug)]
 struct Admitted {
+    client: Dialect,
     /// As the client sent them.
     headers: Headers,
     caller: String,
@@ -111,6 +122,7 @@ impl Router {
             policy,
             state: State::New,
             report: None,
+            client: Dialect::Chat,
         }
     }
 
@@ -125,7 +137,7 @@ impl Router {
 
     /// Whether the response body is of interest.
     pub fn reads_response_body(&self) -> bool {
-        matches!(self.state, State::Failing { .. })
+        matches!(self.state, State::Failing(_))
     }
 
     /// Whether the answer's headers are of interest.
@@ -194,8 +206,8 @@ impl Router {
         }
         let admission = admit::admit(&self.policy.admit, &headers);
         let caller = || admit::caller(self.policy.caller.as_ref(), &headers, metadata.as_deref());
-        let path = match admission {
-            Admission::Chat { path } => path,
+        let (path, client) = match admission {
+            Admission::Chat { path, client } => (path, client),
             Admission::Models(id) => {
                 actions.push(self.models(&caller(), id.as_deref()));
                 return actions;
@@ -206,16 +218,18 @@ impl Router {
             }
         };
         let caller = caller();
+        self.client = client;
         self.report = Some(Report::default());
         if caller != admit::ANONYMOUS {
             let named = names::clean(&caller).into_bytes();
             actions.push(Action::SetState(state::CALLER, named));
         }
         if let Err(refusal) = admit::check_headers(&headers, self.policy.admit.max_body) {
-            actions.extend(refuse(&refusal));
+            actions.push(self.refuse(&refusal));
             return actions;
         }
         self.state = State::Reading(Admitted {
+            client,
             headers,
             caller,
             path,
@@ -266,7 +280,7 @@ impl Router {
     fn on_body_grew(&mut self, buffered: usize) -> Vec<Action> {
         if self.reads_request_body() && buffered > self.policy.admit.max_body {
             self.state = State::Passing;
-            return refuse(&admit::too_large(self.policy.admit.max_body));
+            return vec![self.refuse(&admit::too_large(self.policy.admit.max_body))];
         }
         vec![Action::Pause]
     }
@@ -276,7 +290,7 @@ impl Router {
             return vec![Action::Continue];
         };
         if body.len() > self.policy.admit.max_body {
-            return refuse(&admit::too_large(self.policy.admit.max_body));
+            return vec![self.refuse(&admit::too_large(self.policy.admit.max_body))];
         }
         let cut = self
             .policy
@@ -286,9 +300,14 @@ impl Router {
                 system: llm.max_system_chars,
                 user: llm.max_user_chars,
             });
-        let request = match request::parse(body, cut) {
+        let parsed = match admitted.client {
+            Dialect::Chat => request::parse(body, cut),
+            Dialect::Messages => view::parse(body, cut),
+            Dialect::CountTokens => view::parse_count(body, cut),
+        };
+        let request = match parsed {
             Ok(request) => request,
-            Err(bad) => return refuse(&bad.into()),
+            Err(bad) => return vec![self.refuse(&bad.into())],
         };
         let asked = decide::Asked {
             caller: &admitted.caller,
@@ -297,8 +316,14 @@ impl Router {
             request: &request,
         };
         match decide::decide(&self.policy, &asked) {
-            Err(refusal) => refuse(&refusal),
+            Err(refusal) => vec![self.refuse(&refusal)],
             Ok(Verdict::Decided(decision)) => {
+                self.hand_over(&admitted, &request, body.len(), &decision, None)
+            }
+            // Tiers may differ in what they count, but not by what a classifier's call costs.
+            Ok(Verdict::Classify) if admitted.client == Dialect::CountTokens => {
+                let tier = Access::of(&self.policy, &admitted.caller).default_tier();
+                let decision = Decision::tier(tier, Source::Default, COUNTED);
                 self.hand_over(&admitted, &request, body.len(), &decision, None)
             }
             Ok(Verdict::Classify) => {
@@ -362,26 +387,35 @@ impl Router {
         classified_in: Option<Duration>,
     ) -> Vec<Action> {
         let access = Access::of(&self.policy, &admitted.caller);
-        let targets = plan::targets(&self.policy, &decision.choice, &access);
+        let mut targets = plan::targets(&self.policy, &decision.choice, &access);
+        if admitted.client == Dialect::CountTokens {
+            targets = plan::counting(targets);
+            if targets.is_empty() {
+                return vec![self.refuse(&nobody_counts())];
+            }
+        }
         let client = &admitted.headers;
         let decided = report::of_decision(decision, classified_in);
         let plan = plan::plan(
             &self.policy,
-            &decision.choice,
-            &targets,
-            request,
-            body_len,
-            client,
-            &decided,
+            plan::Planned {
+                choice: &decision.choice,
+                targets: &targets,
+                request,
+                body_len,
+                client: admitted.client,
+                headers: client,
+                told: &decided,
+            },
         );
         let Some(first) = plan.targets.first() else {
-            return refuse(&ErrorReply {
+            return vec![self.refuse(&ErrorReply {
                 status: 500,
                 kind: error::SERVER,
                 code: "no_target",
                 message: "the policy has no target for this request".to_owned(),
                 param: None,
-            });
+            })];
         };
         let reserved = admit::reserved(client).into_iter();
         let mut actions: Vec<Action> = reserved.map(Action::RemoveRequestHeader).collect();
@@ -405,15 +439,20 @@ impl Router {
         actions.push(Action::Count(Count {
             metric: "pointsman_requests_total",
             tags: vec![
-                ("tier", tier_label(decision)),
+                ("tier", plan.tier.to_owned().into()),
                 ("source", decision.source.as_str().into()),
             ],
+            by: 1,
         }));
         actions.push(Action::Continue);
         let report = self.report.get_or_insert_default();
         report.targets = targets
             .iter()
-            .map(|t| (Arc::clone(&t.provider.name), Arc::clone(&t.model)))
+            .map(|t| Planned {
+                provider: Arc::clone(&t.provider.name),
+                model: Arc::clone(&t.model),
+                api: t.provider.api,
+            })
             .collect();
         report.decided = decided;
         self.state = State::HandedOver;
@@ -436,8 +475,11 @@ impl Router {
             return self.unadapted();
         }
         let status = headers.status();
-        let failed = matches!(self.state, State::HandedOver) && status >= 300 && is_from_provider;
-        if !failed {
+        let is_handed_over = matches!(self.state, State::HandedOver);
+        let failed = is_handed_over && status >= 300 && is_from_provider;
+        // Envoy's words are OpenAI's (`local_reply_config`): for a client of Messages they are put into its form.
+        let is_foreign = !is_from_provider && status >= 400 && self.client.is_messages();
+        if !failed && !is_foreign {
             return enrich(report, headers, &attempts);
         }
         let kept = headers
@@ -448,14 +490,16 @@ impl Router {
                 Some((name.to_string(), String::from_utf8(value.clone()).ok()?))
             })
             .collect();
-        if end_of_stream || !is_read(headers) {
-            return vec![self.fail(status, b"", kept, &attempts)];
-        }
-        self.state = State::Failing {
+        let failing = Failing {
             status,
             headers: kept,
             attempts,
+            is_from_provider,
         };
+        if end_of_stream || (is_from_provider && !is_read(headers)) {
+            return vec![self.fail(b"", failing)];
+        }
+        self.state = State::Failing(failing);
         vec![Action::Pause]
     }
 
@@ -467,16 +511,11 @@ impl Router {
         if !end_of_stream && !is_too_large {
             return vec![Action::Pause];
         }
-        let State::Failing {
-            status,
-            headers,
-            attempts,
-        } = self.take_state()
-        else {
+        let State::Failing(failing) = self.take_state() else {
             return vec![Action::Continue];
         };
         let read = if is_too_large { b"" } else { body };
-        vec![self.fail(status, read, headers, &attempts)]
+        vec![self.fail(read, failing)]
     }
 
     /// A provider was sent the client's request as it came: whatever it answered is not given out, so that nobody
@@ -484,42 +523,79 @@ impl Router {
     fn unadapted(&mut self) -> Vec<Action> {
         self.state = State::Passing;
         let report = self.report.get_or_insert_default();
-        let provider = report.targets.first().map_or("?", |(name, _)| name);
+        let provider = report.targets.first().map_or("?", |t| &t.provider);
         let message = format!(
             "the provider role did not run for provider {provider:?}: its cluster needs this filter, with root_id provider, in its upstream http_filters (HttpProtocolOptions) before upstream_codec"
         );
         vec![
             Action::Log(log::Level::Error, message.clone()),
-            Action::Reply((&ErrorReply::misconfigured(message)).into()),
+            self.refuse(&ErrorReply::misconfigured(message)),
         ]
     }
 
-    /// The answer when every attempt failed, in OpenAI's form.
-    fn fail(
-        &mut self,
-        status: u16,
-        body: &[u8],
-        kept: Vec<(String, String)>,
-        attempts: &Attempts,
-    ) -> Action {
+    /// The answer when every attempt failed, in the client's form.
+    fn fail(&mut self, body: &[u8], failing: Failing) -> Action {
         self.state = State::Passing;
+        let Failing {
+            status,
+            headers: mut kept,
+            attempts,
+            is_from_provider,
+        } = failing;
         let report = self.report.get_or_insert_default();
-        let (provider, model) = report.served_by(attempts).unwrap_or_default();
-        let last = attempts.outcomes.rsplit('=').next();
-        let (status, body) = match last.and_then(|outcome| outcome.parse().ok()) {
-            // The sink spoke, not the provider.
-            Some(Outcome::ConnectFailure) => unreachable_error(provider, model),
-            // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
-            Some(Outcome::Empty | Outcome::BadEvent) => final_error(200, b"", provider, model),
-            Some(Outcome::Status(answered)) if answered != status => {
-                final_error(answered, b"", provider, model)
-            }
-            _ => final_error(status, body, provider, model),
+        let (status, body) = match is_from_provider {
+            true => last_error(report.served_by(&attempts), &attempts, status, body),
+            false => (status, body.to_vec()),
         };
-        let mut headers = kept;
-        let told = report.headers(attempts).into_iter();
-        headers.extend(told.map(|(name, value)| (name.to_owned(), value.into_owned())));
-        Action::Reply(Reply::json(status, headers, body))
+        let body = match self.client.is_messages() {
+            true => messages::error::from_openai(status, &body),
+            false => body,
+        };
+        let told = report.headers(&attempts).into_iter();
+        kept.extend(told.map(|(name, value)| (name.to_owned(), value.into_owned())));
+        Action::Reply(Reply::json(status, kept, body))
+    }
+
+    /// The gateway's own error, in the client's form.
+    fn refuse(&self, refusal: &ErrorReply) -> Action {
+        Action::Reply(match self.client.is_messages() {
+            true => Reply::json(refusal.status, Vec::new(), messages::error::body(refusal)),
+            false => refusal.into(),
+        })
+    }
+}
+
+/// Status and body, in OpenAI's form, of the last attempt's error.
+fn last_error(
+    target: Option<&Planned>,
+    attempts: &Attempts,
+    status: u16,
+    body: &[u8],
+) -> (u16, Vec<u8>) {
+    let (provider, model, api) = target.map_or(("", "", Api::OpenAi), |target| {
+        (&target.provider, &target.model, target.api)
+    });
+    let last = attempts.outcomes.rsplit('=').next();
+    match last.and_then(|outcome| outcome.parse().ok()) {
+        // The sink spoke, not the provider.
+        Some(Outcome::ConnectFailure) => unreachable_error(provider, model),
+        // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
+        Some(Outcome::Empty | Outcome::BadEvent) => final_error(api, 200, b"", provider, model),
+        Some(Outcome::Status(answered)) if answered != status => {
+            final_error(api, answered, b"", provider, model)
+        }
+        _ => final_error(api, status, body, provider, model),
+    }
+}
+
+fn nobody_counts() -> ErrorReply {
+    ErrorReply {
+        status: 404,
+        kind: error::INVALID_REQUEST,
+        code: "count_tokens_unsupported",
+        message: "no target of this model or tier counts tokens: only providers of api anthropic do; name another model or tier"
+            .to_owned(),
+        param: Some("model".to_owned()),
     }
 }
 
@@ -545,10 +621,6 @@ fn is_kept_on_failure(name: &str) -> bool {
     ) || name.starts_with("x-ratelimit-")
 }
 
-fn refuse(refusal: &ErrorReply) -> Vec<Action> {
-    vec![Action::Reply(refusal.into())]
-}
-
 fn json_reply(status: u16, body: Vec<u8>) -> Action {
     Action::Reply(Reply::json(status, Vec::new(), body))
 }
@@ -557,14 +629,8 @@ fn count_classification(asked: Asked) -> Action {
     Action::Count(Count {
         metric: "pointsman_classifications_total",
         tags: vec![("result", asked.as_str().into())],
+        by: 1,
     })
-}
-
-fn tier_label(decision: &Decision) -> Cow<'static, str> {
-    match &decision.choice {
-        Choice::Tier(tier) => tier.to_string().into(),
-        Choice::Model(_) => "none".into(),
-    }
 }
 
 #[cfg(test)]

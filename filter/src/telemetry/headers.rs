@@ -18,6 +18,9 @@ pub const ROUTING_CONFIDENCE: &str = "x-routing-confidence";
 /// Milliseconds, as `73ms`; absent where nothing was classified.
 pub const CLASSIFICATION_TIME: &str = "x-classification-time";
 
+/// Parameters of the request that the provider's format has no counterpart for, and that were left out; absent where none was.
+pub const ROUTING_DROPPED: &str = "x-routing-dropped";
+
 /// Every response header of the contract.
 pub const RESPONSE: &[&str] = &[
     ROUTED_PROVIDER,
@@ -28,6 +31,7 @@ pub const RESPONSE: &[&str] = &[
     ROUTING_SOURCE,
     ROUTING_CONFIDENCE,
     CLASSIFICATION_TIME,
+    ROUTING_DROPPED,
 ];
 
 /// Characters of a header's value.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::headers as names;
 use super::state::Attempts;
+use crate::policy::Api;
 use crate::router::decide::{Choice, Decision};
 
 /// A header of the contract.
@@ -18,23 +19,30 @@ pub type Told = (&'static str, Cow<'static, str>);
 pub struct Report {
     /// What [`of_decision`] says.
     pub decided: Vec<Told>,
-    /// (provider, model) of each target planned.
-    pub targets: Vec<(Arc<str>, Arc<str>)>,
+    pub targets: Vec<Planned>,
+}
+
+/// A target planned, as the client is told.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub provider: Arc<str>,
+    pub model: Arc<str>,
+    pub api: Api,
 }
 
 impl Report {
-    /// (provider, model) of the last attempt.
-    pub fn served_by(&self, attempts: &Attempts) -> Option<(&str, &str)> {
+    /// The last attempt's target.
+    pub fn served_by(&self, attempts: &Attempts) -> Option<&Planned> {
         if attempts.begun == 0 {
             return None;
         }
-        let (provider, model) = self.targets.get(attempts.target)?;
-        Some((provider, model))
+        self.targets.get(attempts.target)
     }
 
     /// The contract's headers of the attempts, then of the decision.
     pub fn headers(&self, attempts: &Attempts) -> Vec<Told> {
-        let mut told = of_attempts(self.served_by(attempts), &attempts.outcomes);
+        let served_by = self.served_by(attempts).map(|t| (&*t.provider, &*t.model));
+        let mut told = of_attempts(served_by, &attempts.outcomes);
         told.extend(self.decided.iter().cloned());
         told
     }

@@ -12,6 +12,14 @@ pub const CALLER: &str = "pointsman.caller";
 pub const REQUEST_ID: &str = "pointsman.request_id";
 /// Why, cleaned, for the access log; only where policy says `log_reason`.
 pub const REASON: &str = "pointsman.reason";
+/// Tokens of the answer, in decimal, for the access log; absent where they are none or not known. Those of the prompt.
+pub const INPUT_TOKENS: &str = "pointsman.input_tokens";
+pub const OUTPUT_TOKENS: &str = "pointsman.output_tokens";
+/// Of the input: read from the provider's prompt cache, and written into it.
+pub const CACHED_TOKENS: &str = "pointsman.cached_tokens";
+pub const CACHE_WRITE_TOKENS: &str = "pointsman.cache_write_tokens";
+/// Of the output: thinking.
+pub const REASONING_TOKENS: &str = "pointsman.reasoning_tokens";
 /// `1` when the filter itself answers: `local_reply_config` passes such a body untouched.
 pub const REPLY: &str = "pointsman.reply";
 

@@ -12,6 +12,7 @@ fn defaults() {
         policy.admit,
         Admit {
             paths: vec!["/v1/chat/completions".into()],
+            messages_paths: vec!["/v1/messages".to_owned()],
             models_path: "/v1/models".into(),
             max_body: 4 << 20
         }
@@ -61,6 +62,7 @@ fn every_field_is_read() {
         policy.admit,
         Admit {
             paths: vec!["/v1/chat/completions".into(), "/chat".into()],
+            messages_paths: vec!["/v1/messages".to_owned()],
             models_path: "/models".into(),
             max_body: 512 << 10
         }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::answer::json::{object, word};
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER};
-use crate::provider::error::{MAX_QUOTED, repair};
+use crate::provider::error::{quote, repair};
 
 /// An error of the provider's, ready to be put into an OpenAI error object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,31 +144,6 @@ fn usual_type(status: u16) -> &'static str {
         529 => "overloaded_error",
         _ => "api_error",
     }
-}
-
-/// A provider's words, fit for a message: runs of white space and control characters are one space, cut at
-/// [`MAX_QUOTED`] characters.
-fn quote(message: &str) -> String {
-    let mut quoted = String::new();
-    let mut room = MAX_QUOTED;
-    for word in message.split(|c: char| c.is_whitespace() || c.is_control()) {
-        if word.is_empty() {
-            continue;
-        }
-        if !quoted.is_empty() && room > 0 {
-            quoted.push(' ');
-            room = room.saturating_sub(1);
-        }
-        for c in word.chars() {
-            if room == 0 {
-                quoted.truncate(quoted.trim_end().len());
-                return quoted;
-            }
-            quoted.push(c);
-            room = room.saturating_sub(1);
-        }
-    }
-    quoted
 }
 
 #[cfg(test)]

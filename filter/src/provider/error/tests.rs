@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 
 fn error(status: u16, body: &[u8]) -> (u16, Vec<u8>) {
-    final_error(status, body, "openai", "gpt-5")
+    final_error(Api::OpenAi, status, body, "openai", "gpt-5")
 }
 
 /// Checks that the answer is an object of ours: its status, type, code and message.
@@ -215,11 +215,57 @@ proptest! {
     #[test]
     fn always_an_openai_error(status in any::<u16>(), message in any::<String>(), key in "error|message|detail") {
         let body = serde_json::to_vec(&serde_json::json!({ (key): message })).expect("JSON");
-        for body in [&body[..], message.as_bytes()] {
-            let (status, reply) = final_error(status, body, &message, &message);
+        let apis = [Api::OpenAi, Api::Anthropic, Api::Gemini];
+        for (body, api) in [&body[..], message.as_bytes()].iter().flat_map(|body| apis.map(|api| (*body, api))) {
+            let (status, reply) = final_error(api, status, body, &message, &message);
             prop_assert!((400..600).contains(&status));
             let reply: Value = serde_json::from_slice(&reply).expect("JSON");
             prop_assert!(reply["error"]["message"].is_string());
         }
+    }
+}
+
+#[test]
+fn other_formats_errors_are_put_into_openais() {
+    let anthropic =
+        br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    let gemini =
+        br#"{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED"}}"#;
+    for (api, status, body, code, words) in [
+        (
+            Api::Anthropic,
+            529,
+            &anthropic[..],
+            "provider_overloaded",
+            "529 for model \"m\": Overloaded",
+        ),
+        (
+            Api::Anthropic,
+            529,
+            b"",
+            "provider_overloaded",
+            "send the request again later",
+        ),
+        (
+            Api::Gemini,
+            429,
+            gemini,
+            "provider_rate_limited",
+            "429 for model \"m\": Quota exceeded",
+        ),
+        (
+            Api::Gemini,
+            504,
+            b"<html>",
+            "provider_timeout",
+            "send the request again later",
+        ),
+    ] {
+        let (answered, reply) = final_error(api, status, body, "p", "m");
+        assert_eq!(answered, status);
+        let reply: Value = serde_json::from_slice(&reply).expect("JSON");
+        assert_eq!(reply["error"]["code"], code);
+        let message = reply["error"]["message"].as_str().expect("text");
+        assert!(message.contains(words), "{message}");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::candidate::{each, object};
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
-use crate::provider::error::{MAX_QUOTED, repair};
+use crate::provider::error::{quote, repair};
 
 /// What Google says went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,26 +192,6 @@ fn status_of(name: &str) -> u16 {
         // INTERNAL, UNKNOWN, DATA_LOSS, and what nobody knows.
         _ => 500,
     }
-}
-
-/// A provider's words, fit for a message: runs of white space and control characters are one space, cut at
-/// [`MAX_QUOTED`] characters.
-fn quote(message: &str) -> String {
-    let mut quoted = String::new();
-    let words = message
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty());
-    for word in words {
-        if !quoted.is_empty() {
-            quoted.push(' ');
-        }
-        quoted.push_str(word);
-    }
-    if let Some((end, _)) = quoted.char_indices().nth(MAX_QUOTED) {
-        quoted.truncate(end);
-    }
-    quoted.truncate(quoted.trim_end().len());
-    quoted
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::answer::tests::cases;
 use super::*;
+use crate::provider::error::MAX_QUOTED;
 
 #[test]
 fn fixtures() {

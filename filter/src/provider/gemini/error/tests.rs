@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::super::fixtures::cases;
 use super::*;
+use crate::provider::error::MAX_QUOTED;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,7 @@
-use std::borrow::Cow;
-
 use super::*;
+use crate::chat::request::Dialect;
+use crate::policy::{Api, Unsupported};
+use crate::router::handover;
 
 const BODY: &[u8] = br#"{"n":1.0,"model":"auto","big":123456789012345678901234567890}"#;
 
@@ -13,12 +14,20 @@ fn plan(stream: bool) -> Plan<'static> {
         path: Cow::Borrowed("/v1/chat/completions"),
         model: name,
         sent_as: name,
+        max_tokens: 100,
+        unsupported: Unsupported::Drop,
+        prompt_cache: false,
+        stream_usage: false,
         headers: vec![("x-own", name)],
     };
     Plan {
         body_len: BODY.len(),
         model_span: 17..23,
+        client: Dialect::Chat,
         stream,
+        include_usage: false,
+        has_reasoning: false,
+        tier: "fast",
         hold_answer: 100,
         attempt_timeout_ms: 2000,
         user_agent: None,

@@ -1,0 +1,259 @@
+//! A stream, on its way back: judged until its first real event, then passed or translated, event by event.
+//!
+//! Buffers are used again: once they have grown nothing is allocated per event.
+
+use std::ops::ControlFlow;
+
+use super::Wire;
+use crate::chat::request::Dialect;
+use crate::chat::usage::Usage;
+use crate::messages;
+use crate::policy::Api;
+use crate::provider::judge::{Outcome, StreamJudge, Verdict};
+use crate::provider::openai::stream::Passing;
+use crate::provider::sse::{Decoder, Event};
+use crate::provider::translate::{Progress, Translator};
+use crate::provider::{anthropic, gemini};
+
+pub use crate::provider::openai::stream::Passed;
+
+/// Bytes of a stream that are held while nothing real has come.
+const MAX_HELD: usize = 256 * 1024;
+
+/// What is known of a stream that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing real yet: keep holding.
+    Hold,
+    /// Give the client what [`Stream::held`] says, and pass what follows.
+    Release,
+    /// The next target can still answer.
+    Bad(Outcome),
+}
+
+#[derive(Debug)]
+pub struct Stream {
+    way: Way,
+    /// What the client gets of the chunks that are held, or of the one that passes.
+    out: Vec<u8>,
+    /// `out` differs from what came.
+    is_changed: bool,
+    /// Bytes that came while it was held.
+    held: usize,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// OpenAI's format on both sides.
+    Chat {
+        judge: StreamJudge,
+        passing: Passing,
+    },
+    Translated(Translation),
+}
+
+/// One translation, or two in a row.
+#[derive(Debug)]
+struct Translation {
+    first: Leg,
+    /// From OpenAI's format to Messages.
+    second: Option<Leg>,
+    /// What the first writes for the second.
+    between: Vec<u8>,
+    /// Read to be judged and counted only: it is in the client's words already.
+    passes: bool,
+}
+
+#[derive(Debug)]
+struct Leg {
+    decoder: Decoder,
+    translator: Box<dyn Translator>,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    /// For the answer to a stream. `created`: seconds since 1970.
+    pub fn stream(&self, created: u64) -> Stream {
+        let told = self.told(created);
+        let leg = |translator| Leg {
+            decoder: Decoder::new(self.max_event_bytes),
+            translator,
+        };
+        let to_messages = || leg(Box::new(messages::stream::Stream::new(&self.model)));
+        let first = match (self.api, self.client) {
+            (Api::OpenAi, Dialect::Chat) => {
+                return Stream::new(Way::Chat {
+                    judge: StreamJudge::new(MAX_HELD),
+                    passing: Passing::new(self.asks_usage(), self.max_event_bytes),
+                });
+            }
+            (Api::OpenAi, _) => to_messages(),
+            (Api::Anthropic, _) => leg(Box::new(anthropic::stream::Stream::new(&told))),
+            (Api::Gemini, _) => leg(Box::new(gemini::stream::Stream::new(&told))),
+        };
+        let in_two = self.api == Api::Gemini && self.client.is_messages();
+        Stream::new(Way::Translated(Translation {
+            first,
+            second: in_two.then(to_messages),
+            between: Vec::new(),
+            passes: self.passes(),
+        }))
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn new(way: Way) -> Self {
+        Stream {
+            way,
+            out: Vec::new(),
+            is_changed: false,
+            held: 0,
+        }
+    }
+
+    /// The next bytes of a stream that is held; `end`: they are the last.
+    pub fn hold(&mut self, bytes: &[u8], end: bool) -> Step {
+        self.held = self.held.saturating_add(bytes.len());
+        let verdict = match &mut self.way {
+            Way::Chat { judge, .. } => match judge.push(bytes) {
+                Verdict::Undecided if end => judge.finish(),
+                verdict => verdict,
+            },
+            Way::Translated(_) => Verdict::Undecided,
+        };
+        let (progress, is_changed) = self.read(bytes, end);
+        if !is_changed {
+            self.out.extend_from_slice(bytes);
+        }
+        self.is_changed |= is_changed;
+        let step = match (verdict, progress) {
+            (Verdict::Release, _) | (Verdict::Undecided, Progress::Real) => Step::Release,
+            (Verdict::Bad(outcome), _) => Step::Bad(outcome),
+            (Verdict::Undecided, Progress::Failed) if self.held > 0 => Step::Bad(Outcome::BadEvent),
+            (Verdict::Undecided, Progress::Failed | Progress::Done) => Step::Bad(Outcome::Empty),
+            (Verdict::Undecided, Progress::Silent) if end => Step::Bad(Outcome::Empty),
+            (Verdict::Undecided, Progress::Silent) => Step::Hold,
+        };
+        match step {
+            Step::Hold if self.held > MAX_HELD => Step::Release,
+            step => step,
+        }
+    }
+
+    /// What the client gets of all that was held; `None`: what came.
+    pub fn held(&mut self) -> Option<Vec<u8>> {
+        let held = std::mem::take(&mut self.out);
+        self.is_changed.then_some(held)
+    }
+
+    /// The next bytes of a stream that was released; `end`: they are the last.
+    pub fn pass(&mut self, bytes: &[u8], end: bool) -> Passed<'_> {
+        self.out.clear();
+        match self.read(bytes, end).1 {
+            true => Passed::Replaced(&self.out),
+            false => Passed::AsItCame,
+        }
+    }
+
+    pub fn usage(&self) -> Usage {
+        match &self.way {
+            Way::Chat { passing, .. } => passing.usage(),
+            Way::Translated(translation) => translation.first.translator.usage(),
+        }
+    }
+
+    /// Appends to `out` what the client gets. What a translation saw, and whether `out` differs from what came: what passes is
+    /// not copied.
+    fn read(&mut self, bytes: &[u8], end: bool) -> (Progress, bool) {
+        match &mut self.way {
+            Way::Chat { passing, .. } => {
+                let mut is_changed = match passing.push(bytes) {
+                    Passed::AsItCame => false,
+                    Passed::Replaced(others) => {
+                        self.out.extend_from_slice(others);
+                        true
+                    }
+                };
+                if end {
+                    let rest = passing.finish();
+                    if !rest.is_empty() {
+                        if !is_changed {
+                            self.out.extend_from_slice(bytes);
+                        }
+                        self.out.extend_from_slice(rest);
+                        is_changed = true;
+                    }
+                }
+                (Progress::Silent, is_changed)
+            }
+            Way::Translated(translation) => {
+                let progress = translation.read(bytes, end, &mut self.out);
+                (progress, !translation.passes)
+            }
+        }
+    }
+}
+
+// === impl Translation ===
+
+impl Translation {
+    /// Appends to `out` what the client gets. What mattered most of all that the first translation saw, or that the second
+    /// failed.
+    fn read(&mut self, bytes: &[u8], end: bool, out: &mut Vec<u8>) -> Progress {
+        self.between.clear();
+        let Some(second) = &mut self.second else {
+            let into = match self.passes {
+                true => &mut self.between,
+                false => out,
+            };
+            return self.first.read(bytes, end, into);
+        };
+        let progress = self.first.read(bytes, end, &mut self.between);
+        match second.read(&self.between, end, out) {
+            Progress::Failed => Progress::Failed,
+            _ => progress,
+        }
+    }
+}
+
+// === impl Leg ===
+
+impl Leg {
+    fn read(&mut self, bytes: &[u8], end: bool, out: &mut Vec<u8>) -> Progress {
+        let Leg {
+            decoder,
+            translator,
+        } = self;
+        let mut progress = Progress::Silent;
+        let mut on_event = |event: Event<'_>| {
+            progress = more(progress, translator.event(event, out));
+            ControlFlow::Continue(())
+        };
+        let mut is_whole = decoder.push(bytes, &mut on_event).is_ok();
+        if end && is_whole {
+            is_whole = decoder.finish(&mut on_event).is_ok();
+        }
+        // An event too large to be read cuts the stream as well.
+        if end || !is_whole {
+            progress = more(progress, translator.end(out));
+        }
+        progress
+    }
+}
+
+/// Of two events the one that decides whether a stream is released.
+fn more(before: Progress, then: Progress) -> Progress {
+    let weight = |progress| match progress {
+        Progress::Silent => 0,
+        Progress::Done => 1,
+        Progress::Failed => 2,
+        Progress::Real => 3,
+    };
+    match weight(then) > weight(before) {
+        true => then,
+        false => before,
+    }
+}

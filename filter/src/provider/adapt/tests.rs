@@ -1,0 +1,322 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::chat::usage::Usage;
+use crate::provider::judge::Outcome;
+
+fn wire(client: Dialect, api: Api, stream: bool) -> Wire {
+    Wire {
+        client,
+        api,
+        stream,
+        include_usage: false,
+        has_reasoning: false,
+        model: "m".to_owned(),
+        max_tokens: 77,
+        unsupported: Unsupported::Drop,
+        prompt_cache: false,
+        stream_usage: true,
+        max_event_bytes: 1 << 20,
+    }
+}
+
+const CLIENTS: [Dialect; 2] = [Dialect::Chat, Dialect::Messages];
+const APIS: [Api; 3] = [Api::OpenAi, Api::Anthropic, Api::Gemini];
+
+fn asked(client: Dialect, stream: bool) -> String {
+    match client {
+        Dialect::Chat => format!(
+            r#"{{"model":"auto","stream":{stream},"logit_bias":{{"1":2}},"messages":[{{"role":"user","content":"hi"}}]}}"#
+        ),
+        _ => format!(
+            r#"{{"model":"auto","stream":{stream},"max_tokens":9,"top_k":3,"messages":[{{"role":"user","content":"hi"}}]}}"#
+        ),
+    }
+}
+
+#[test]
+fn every_pair_sends_what_its_provider_reads() {
+    let texts = |api: Api, body: &Value| match api {
+        Api::Gemini => body["contents"][0]["parts"][0]["text"].clone(),
+        Api::OpenAi | Api::Anthropic => match &body["messages"][0]["content"] {
+            Value::Array(parts) => parts[0]["text"].clone(),
+            text => text.clone(),
+        },
+    };
+    for client in CLIENTS {
+        for api in APIS {
+            let adapted = wire(client, api, false)
+                .request(asked(client, false).as_bytes(), None)
+                .expect("a request");
+            let body: Value = serde_json::from_slice(&adapted.body).expect("JSON");
+            assert_eq!(texts(api, &body), "hi", "{client:?} {api:?}: {body}");
+            if api != Api::Gemini {
+                assert_eq!(body["model"], "m", "{client:?} {api:?}");
+            }
+            let limit = match (client, api) {
+                (Dialect::Chat, Api::OpenAi) => &Value::Null,
+                (Dialect::Messages, Api::OpenAi) => &body["max_completion_tokens"],
+                (_, Api::Anthropic) => &body["max_tokens"],
+                (_, Api::Gemini) => &body["generationConfig"]["maxOutputTokens"],
+                _ => unreachable!(),
+            };
+            let expected = match (client, api) {
+                (Dialect::Chat, Api::Anthropic) => json!(77),
+                (Dialect::Chat, _) => Value::Null,
+                _ => json!(9),
+            };
+            assert_eq!(*limit, expected, "{client:?} {api:?}");
+            let dropped: &[&str] = match (client, api) {
+                (Dialect::Chat, Api::OpenAi) | (Dialect::Messages, Api::Anthropic) => &[],
+                (Dialect::Chat, _) => &["logit_bias"],
+                _ => &["top_k"],
+            };
+            assert_eq!(adapted.dropped, dropped, "{client:?} {api:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_format_differs_in_its_model_alone() {
+    for (client, api) in [
+        (Dialect::Chat, Api::OpenAi),
+        (Dialect::Messages, Api::Anthropic),
+    ] {
+        let body = asked(client, false);
+        let adapted = wire(client, api, false).request(body.as_bytes(), None);
+        let expected = body.replace("\"auto\"", "\"m\"");
+        let got = adapted.expect("a request").body;
+        assert_eq!(String::from_utf8_lossy(&got), expected);
+    }
+}
+
+#[test]
+fn a_stream_is_asked_for_its_usage_unless_the_client_or_the_policy_has_spoken() {
+    let body = asked(Dialect::Chat, true);
+    let mut wire = wire(Dialect::Chat, Api::OpenAi, true);
+    let sent = |wire: &Wire| {
+        let adapted = wire.request(body.as_bytes(), None).expect("a request");
+        String::from_utf8(adapted.body).expect("text")
+    };
+    assert!(sent(&wire).contains(r#""stream_options":{"include_usage":true}"#));
+    wire.stream_usage = false;
+    assert!(!sent(&wire).contains("stream_options"));
+    wire.stream_usage = true;
+    wire.include_usage = true;
+    assert!(!sent(&wire).contains("stream_options"));
+}
+
+#[test]
+fn what_cannot_be_said_is_refused_and_what_is_damaged_is_found() {
+    let audio = br#"{"model":"auto","messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"","format":"wav"}}]}]}"#;
+    let refused = wire(Dialect::Chat, Api::Anthropic, false).request(audio, None);
+    let Err(Unadaptable::Refused(refusal)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(refusal.code, "unsupported_content");
+    let mut strict = wire(Dialect::Chat, Api::Gemini, false);
+    strict.unsupported = Unsupported::Refuse;
+    let refused = strict.request(asked(Dialect::Chat, false).as_bytes(), None);
+    let Err(Unadaptable::Refused(refusal)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(refusal.param.as_deref(), Some("logit_bias"));
+    for (client, api) in [
+        (Dialect::Chat, Api::OpenAi),
+        (Dialect::Messages, Api::Anthropic),
+        (Dialect::CountTokens, Api::OpenAi),
+    ] {
+        let damaged = wire(client, api, false).request(b"no json", None);
+        assert_eq!(damaged, Err(Unadaptable::Damaged));
+    }
+}
+
+/// A whole answer of each format, with a prompt of 5 tokens and an answer of 2.
+fn whole(api: Api) -> &'static [u8] {
+    match api {
+        Api::OpenAi => {
+            br#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#
+        }
+        Api::Anthropic => {
+            br#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":2}}"#
+        }
+        Api::Gemini => {
+            br#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hello"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":2,"totalTokenCount":7},"modelVersion":"m","responseId":"r1"}"#
+        }
+    }
+}
+
+const SPENT: Usage = Usage {
+    prompt: 5,
+    completion: 2,
+    cached: 0,
+    cache_write: 0,
+    reasoning: 0,
+};
+
+#[test]
+fn every_pair_gives_the_client_its_own_words() {
+    for client in CLIENTS {
+        for api in APIS {
+            let wire = wire(client, api, false);
+            let answer = wire.answer(whole(api), 9).expect("an answer");
+            assert_eq!(answer.usage, SPENT, "{client:?} {api:?}");
+            assert_eq!(answer.body.is_none(), wire.passes(), "{client:?} {api:?}");
+            let body = answer.body.unwrap_or_else(|| whole(api).to_vec());
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            let text = match client {
+                Dialect::Chat => &body["choices"][0]["message"]["content"],
+                _ => &body["content"][0]["text"],
+            };
+            assert_eq!(text, "hello", "{client:?} {api:?}: {body}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_a_failure_of_the_attempt() {
+    for client in CLIENTS {
+        for api in APIS {
+            let wire = wire(client, api, false);
+            let ended = |body: &[u8]| wire.answer(body, 9).expect_err("a failure");
+            assert_eq!(ended(b" \n"), Outcome::Empty);
+            for bad in [
+                &b"{"[..],
+                b"<html>",
+                br#"{"error":{"message":"no","type":"api_error"}}"#,
+            ] {
+                assert_eq!(ended(bad), Outcome::BadEvent, "{client:?} {api:?}");
+            }
+        }
+    }
+}
+
+/// The same, as a stream.
+fn events(api: Api) -> &'static str {
+    match api {
+        Api::OpenAi => concat!(
+            "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+            "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+            "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n",
+            "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,\"total_tokens\":7}}\n\n",
+            "data: [DONE]\n\n",
+        ),
+        Api::Anthropic => concat!(
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"usage\":{\"input_tokens\":5,\"output_tokens\":1}}}\n\n",
+            "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+            "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}}\n\n",
+            "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":2}}\n\n",
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        ),
+        Api::Gemini => concat!(
+            "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hello\"}]},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":5,\"totalTokenCount\":5},\"modelVersion\":\"m\",\"responseId\":\"r1\"}\n\n",
+            "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":5,\"candidatesTokenCount\":2,\"totalTokenCount\":7},\"modelVersion\":\"m\",\"responseId\":\"r1\"}\n\n",
+        ),
+    }
+}
+
+/// What the client gets of a stream whose chunks come so.
+fn given(wire: &Wire, chunks: &[&[u8]]) -> (String, Usage) {
+    let mut stream = wire.stream(9);
+    let mut given = Vec::new();
+    let mut came = Vec::new();
+    let mut is_released = false;
+    for (n, chunk) in chunks.iter().enumerate() {
+        let end = n + 1 == chunks.len();
+        if is_released {
+            match stream.pass(chunk, end) {
+                Passed::AsItCame => given.extend_from_slice(chunk),
+                Passed::Replaced(bytes) => given.extend_from_slice(bytes),
+            }
+            continue;
+        }
+        came.extend_from_slice(chunk);
+        match stream.hold(chunk, end) {
+            Step::Hold => {}
+            Step::Release => {
+                is_released = true;
+                given = stream.held().unwrap_or_else(|| came.clone());
+            }
+            Step::Bad(outcome) => panic!("{outcome}"),
+        }
+    }
+    let given = String::from_utf8(given).expect("text");
+    (given, stream.usage())
+}
+
+#[test]
+fn every_pair_streams_in_the_clients_words_however_it_was_split() {
+    for client in CLIENTS {
+        for api in APIS {
+            let wire = wire(client, api, true);
+            let bytes = events(api).as_bytes();
+            let (whole, usage) = given(&wire, &[bytes]);
+            assert_eq!(usage, SPENT, "{client:?} {api:?}");
+            let (must, must_not) = match client {
+                // The client did not ask for the chunk of usage.
+                Dialect::Chat => ("data: [DONE]\n\n", "\"prompt_tokens\""),
+                _ => ("event: message_stop\n", "[DONE]"),
+            };
+            assert!(whole.contains(must), "{client:?} {api:?}: {whole}");
+            assert!(!whole.contains(must_not), "{client:?} {api:?}: {whole}");
+            assert!(whole.contains("hello"), "{client:?} {api:?}: {whole}");
+            for size in [1, 2, 3, 7, 64, 300] {
+                let chunks: Vec<&[u8]> = bytes.chunks(size).collect();
+                let split = given(&wire, &chunks);
+                assert_eq!(split, (whole.clone(), SPENT), "{client:?} {api:?} {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_none_moves_on() {
+    for client in CLIENTS {
+        for api in APIS {
+            let wire = wire(client, api, true);
+            for (chunk, end, expected) in [
+                (&b""[..], true, Step::Bad(Outcome::Empty)),
+                (b": ping\n\n", false, Step::Hold),
+                (b": ping\n\n", true, Step::Bad(Outcome::Empty)),
+                (b"data: no json\n\n", false, Step::Bad(Outcome::BadEvent)),
+            ] {
+                let step = wire.stream(9).hold(chunk, end);
+                let is_cut = api != Api::OpenAi || client != Dialect::Chat;
+                // A stream that ends without a word is empty; where it is translated, it was cut.
+                if expected == Step::Bad(Outcome::Empty) && is_cut {
+                    assert!(matches!(step, Step::Bad(_)), "{client:?} {api:?} {step:?}");
+                } else {
+                    assert_eq!(step, expected, "{client:?} {api:?}");
+                }
+            }
+            let error = match api {
+                Api::Anthropic => {
+                    "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"
+                }
+                Api::OpenAi => "data: {\"error\":{\"message\":\"overloaded\"}}\n\n",
+                Api::Gemini => {
+                    "data: {\"error\":{\"code\":503,\"message\":\"overloaded\",\"status\":\"UNAVAILABLE\"}}\n\n"
+                }
+            };
+            let step = wire.stream(9).hold(error.as_bytes(), false);
+            assert_eq!(step, Step::Bad(Outcome::BadEvent), "{client:?} {api:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_never_says_anything_is_released_at_last() {
+    for client in CLIENTS {
+        for api in APIS {
+            let mut stream = wire(client, api, true).stream(9);
+            let comment = b": keep-alive\n\n".repeat(1000);
+            let mut steps = (0..100).map(|_| stream.hold(&comment, false));
+            assert!(
+                steps.any(|step| step == Step::Release),
+                "{client:?} {api:?}"
+            );
+        }
+    }
+}
