@@ -251,6 +251,8 @@ impl ProviderAttempt {
             }
             Err(Unadaptable::Refused(refusal)) => {
                 let reply = reply_to(&serving.wire, &refusal);
+                // Nobody was asked.
+                serving.is_reported = true;
                 self.state = State::Passing;
                 vec![Action::Reply(reply)]
             }

@@ -181,12 +181,13 @@ fn planned_target<'p>(
         .set_headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    let of_api: &[(&str, &str)] = match provider.api {
-        Api::Anthropic => &[anthropic::VERSION_HEADER],
-        Api::OpenAi | Api::Gemini => &[],
+    let is_given = |name: &str| {
+        let set = provider.set_headers.iter().map(|(name, _)| name);
+        set.chain(&provider.pass_headers).any(|given| given == name)
     };
-    let is_given = |name: &str| provider.set_headers.iter().any(|(set, _)| set == name);
-    let of_api = of_api.iter().copied().filter(|(name, _)| !is_given(name));
+    let of_api = of_api(provider.api, planned)
+        .into_iter()
+        .filter(|(name, _)| !is_given(name));
     let path = openai::path(&provider.path, &target.sent_as);
     let max_output = policy.models.get(&target.model).and_then(|m| m.max_output);
     PlannedTarget {
@@ -207,6 +208,23 @@ fn planned_target<'p>(
         stream_usage: provider.stream_usage,
         headers: of_api.chain(set).chain(passed).collect(),
     }
+}
+
+/// What a format wants in its headers. A client of Messages knows for which version of the API, and with which of its beta
+/// features, it wrote its body: where that passes, they do.
+fn of_api<'p>(api: Api, planned: Planned<'p>) -> Vec<(&'p str, &'p str)> {
+    if api != Api::Anthropic {
+        return Vec::new();
+    }
+    let (name, ours) = anthropic::VERSION_HEADER;
+    if !planned.client.is_messages() {
+        return vec![(name, ours)];
+    }
+    let client = planned.headers;
+    let beta = client.text(anthropic::BETA_HEADER);
+    let beta = beta.map(|features| (anthropic::BETA_HEADER, features));
+    let version = (name, client.text(name).unwrap_or(ours));
+    std::iter::once(version).chain(beta).collect()
 }
 
 /// <https://docs.claude.com/en/api/messages-count-tokens>

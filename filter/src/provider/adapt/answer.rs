@@ -24,7 +24,8 @@ impl Wire {
         Told {
             created,
             model: &self.model,
-            include_usage: self.include_usage,
+            // Messages tell it always.
+            include_usage: self.include_usage || self.client.is_messages(),
         }
     }
 

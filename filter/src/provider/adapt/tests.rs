@@ -259,6 +259,9 @@ fn every_pair_streams_in_the_clients_words_however_it_was_split() {
                 Dialect::Chat => ("data: [DONE]\n\n", "\"prompt_tokens\""),
                 _ => ("event: message_stop\n", "[DONE]"),
             };
+            if client == Dialect::Messages {
+                assert!(whole.contains("\"output_tokens\":2"), "{api:?}: {whole}");
+            }
             assert!(whole.contains(must), "{client:?} {api:?}: {whole}");
             assert!(!whole.contains(must_not), "{client:?} {api:?}: {whole}");
             assert!(whole.contains("hello"), "{client:?} {api:?}: {whole}");

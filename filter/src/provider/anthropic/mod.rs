@@ -10,3 +10,6 @@ pub mod stream;
 
 /// The header that names the API's version, on every request. <https://platform.claude.com/docs/en/api/versioning>
 pub const VERSION_HEADER: (&str, &str) = ("anthropic-version", "2023-06-01");
+
+/// The header that names beta features, where a client uses some. <https://platform.claude.com/docs/en/api/beta-headers>
+pub const BETA_HEADER: &str = "anthropic-beta";
