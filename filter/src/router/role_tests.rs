@@ -511,3 +511,149 @@ fn a_reload_changes_nothing_for_a_request_under_way() {
     let actions = exchange.callout("slow");
     assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"cb"[..]));
 }
+
+// === clients of Messages ===
+
+const MESSAGES: &[u8] =
+    br#"{"model":"fast","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}"#;
+
+impl Exchange {
+    fn messages(&mut self, path: &str, body: &[u8]) -> Vec<Action> {
+        self.headers(
+            "POST",
+            path,
+            &[("anthropic-version", "2026-10-21"), ("anthropic-beta", "b")],
+        );
+        self.on(Event::RequestBody(body))
+    }
+
+    fn with_policy(edit: impl Fn(&str) -> String) -> Self {
+        let policy = Policy::from_bytes(edit(POLICY).as_bytes()).expect("valid");
+        let mut exchange = Exchange::new();
+        exchange.router = Router::new(Arc::new(policy));
+        exchange
+    }
+}
+
+#[test]
+fn a_messages_request_is_planned_as_any_other() {
+    let of_anthropic = |policy: &str| {
+        policy.replace(
+            r#""cluster": "cb", "api": "openai""#,
+            r#""cluster": "cb", "api": "anthropic""#,
+        )
+    };
+    let mut exchange = Exchange::with_policy(of_anthropic);
+    let actions = exchange.messages("/v1/messages?beta=true", MESSAGES);
+    let (plan, _) = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
+    assert_eq!((plan.client, plan.tier), (Dialect::Messages, "fast"));
+    let [a, b] = &plan.targets[..] else {
+        panic!("{plan:?}");
+    };
+    // What Anthropic's API is told passes to no other.
+    assert_eq!(
+        (&*a.path, &a.headers[..]),
+        ("/v1/chat/completions", &[][..])
+    );
+    let passed = [
+        ("anthropic-version", "2026-10-21"),
+        ("anthropic-beta", "b"),
+        ("x-set", "1"),
+    ];
+    assert_eq!((&*b.path, &b.headers[..]), ("/v1/messages", &passed[..]));
+    // A chat completion goes out in our words.
+    let mut exchange = Exchange::with_policy(of_anthropic);
+    exchange.headers(
+        "POST",
+        "/v1/chat/completions",
+        &[("x-llm-policy", "fast"), ("anthropic-version", "1999")],
+    );
+    let actions = exchange.on(Event::RequestBody(CHAT));
+    let (plan, _) = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
+    assert_eq!(
+        plan.targets[1].headers[0],
+        ("anthropic-version", "2023-06-01")
+    );
+}
+
+#[test]
+fn tokens_are_counted_by_those_who_can() {
+    let count = br#"{"model":"auto","messages":[{"role":"user","content":"hello"}]}"#;
+    let path = "/v1/messages/count_tokens";
+    let refused = Exchange::new().messages(path, count);
+    let (status, body) = reply_of(&refused);
+    assert_eq!(
+        (status, &body["error"]["type"]),
+        (404, &"not_found_error".into())
+    );
+    let mut exchange = Exchange::with_policy(|policy| {
+        policy.replace(
+            r#""cluster": "cb", "api": "openai""#,
+            r#""cluster": "cb", "api": "anthropic""#,
+        )
+    });
+    let actions = exchange.messages(path, count);
+    assert!(
+        !actions.iter().any(|a| matches!(a, Action::Dispatch(_))),
+        "no classifier"
+    );
+    let (plan, _) = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
+    let paths: Vec<&str> = plan.targets.iter().map(|t| &*t.path).collect();
+    assert_eq!(paths, [path]);
+    assert!(says(&actions, "x-routing-source", "default"));
+}
+
+#[test]
+fn errors_are_in_the_form_of_messages() {
+    let error = |actions: &[Action], expected: (u16, &str)| {
+        let (status, body) = reply_of(actions);
+        assert_eq!(body["type"], "error", "{body}");
+        assert_eq!(
+            (status, body["error"]["type"].as_str().unwrap_or_default()),
+            expected
+        );
+        body["error"]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let invalid = (400, "invalid_request_error");
+    error(&Exchange::new().messages("/v1/messages", b"{"), invalid);
+    let missing = Exchange::new().messages("/v1/messages", CHAT);
+    assert!(error(&missing, invalid).contains("max_tokens"));
+    let large = Exchange::new().headers("POST", "/v1/messages", &[("content-length", "9999")]);
+    error(&large, (413, "request_too_large"));
+
+    // A provider's, in OpenAI's form, and Envoy's own.
+    for (is_from_provider, status, outcomes, expected) in [
+        (true, "429", "a=503, b=429", (429, "rate_limit_error")),
+        (true, "401", "a=503, b=401", (502, "api_error")),
+        (false, "504", "a=timeout, b=timeout", (504, "timeout_error")),
+    ] {
+        let mut exchange = Exchange::new();
+        exchange.messages("/v1/messages", MESSAGES);
+        let held = exchange.on(Event::ResponseHeaders {
+            headers: headers(&[
+                (":status", status),
+                ("content-type", "application/json"),
+                ("retry-after", "7"),
+            ]),
+            attempts: attempts(outcomes, 2, 1),
+            is_from_provider,
+            end_of_stream: false,
+        });
+        assert_eq!(held, [Action::Pause]);
+        let told = exchange.on(Event::ResponseBody {
+            body: br#"{"error":{"message":"slow down","type":"x","param":null,"code":null}}"#,
+            end_of_stream: true,
+        });
+        let message = error(&told, expected);
+        assert!(!message.is_empty());
+        let [Action::Reply(reply)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        let has =
+            |name: &str, value: &str| reply.headers.iter().any(|(n, v)| n == name && v == value);
+        assert!(has("retry-after", "7") && has("x-routed-attempts", outcomes));
+    }
+}

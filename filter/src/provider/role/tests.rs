@@ -1,6 +1,7 @@
 use super::*;
 use crate::chat::request::Dialect;
 use crate::policy::{Api, Unsupported};
+use crate::provider::adapt::Passed;
 use crate::router::handover;
 
 const BODY: &[u8] = br#"{"n":1.0,"model":"auto","big":123456789012345678901234567890}"#;
@@ -490,4 +491,241 @@ fn an_attempt_without_an_answer_says_how_it_ended() {
             Some(expected)
         );
     }
+}
+
+// === other formats ===
+
+const ASKED: &[u8] =
+    br#"{"model":"auto","logit_bias":{"1":2},"messages":[{"role":"user","content":"hi"}]}"#;
+const ANSWER: &[u8] = br#"{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":2}}"#;
+
+fn plan_of(api: Api, client: Dialect, stream: bool) -> Plan<'static> {
+    let mut plan = plan(stream);
+    plan.client = client;
+    plan.body_len = 0;
+    plan.hold_answer = 10_000;
+    for target in &mut plan.targets {
+        target.api = api;
+    }
+    plan
+}
+
+fn asked(api: Api, stream: bool) -> (Exchange, Vec<Action>) {
+    let mut exchange = Exchange::new();
+    exchange.begin(&plan_of(api, Dialect::Chat, stream), "a", None);
+    let sent = exchange.on(Event::RequestBody(ASKED));
+    (exchange, sent)
+}
+
+fn tokens(actions: &[Action]) -> Vec<(String, i64)> {
+    let counts = actions.iter().filter_map(|action| match action {
+        Action::Count(count) if count.metric == "pointsman_tokens_total" => Some(count),
+        _ => None,
+    });
+    counts
+        .map(|count| {
+            let tags: Vec<&str> = count.tags.iter().map(|(_, value)| &**value).collect();
+            (tags.join(" "), count.by)
+        })
+        .collect()
+}
+
+#[test]
+fn an_answer_in_another_format_is_translated_and_counted() {
+    let (mut exchange, sent) = asked(Api::Anthropic, false);
+    let [
+        Action::SetRequestHeaders(_),
+        Action::ReplaceRequestBody(body),
+        Action::Continue,
+    ] = &sent[..]
+    else {
+        panic!("{sent:?}");
+    };
+    let body: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+    assert_eq!(
+        (&body["max_tokens"], &body["model"]),
+        (&100.into(), &"a".into())
+    );
+    exchange.answer(
+        &[
+            (":status", "200"),
+            ("content-type", "application/json; x"),
+            ("content-length", "7"),
+            ("request-id", "r"),
+        ],
+        false,
+    );
+    let actions = exchange.body(ANSWER, true);
+    let given = actions.iter().find_map(|action| match action {
+        Action::ReplaceResponseBody(body) => Some(body),
+        _ => None,
+    });
+    let given = given.expect("another body");
+    let answer: serde_json::Value = serde_json::from_slice(given).expect("JSON");
+    assert_eq!(answer["choices"][0]["message"]["content"], "hello");
+    for (name, value) in [
+        ("content-type", Some("application/json")),
+        ("content-length", Some(&*given.len().to_string())),
+        ("request-id", Some("r")),
+        ("x-routed-attempts", Some("a=200")),
+        ("x-routing-dropped", Some("logit_bias")),
+    ] {
+        assert_eq!(told(&actions, name).as_deref(), value, "{name}");
+    }
+    assert_eq!(
+        tokens(&actions),
+        [
+            ("a a fast input".to_owned(), 5),
+            ("a a fast output".to_owned(), 2)
+        ]
+    );
+    assert_eq!(
+        state_of(&actions, state::INPUT_TOKENS).as_deref(),
+        Some("5")
+    );
+    assert_eq!(
+        state_of(&actions, state::OUTPUT_TOKENS).as_deref(),
+        Some("2")
+    );
+    let done = exchange.on(Event::Done {
+        connect_failed: false,
+    });
+    assert_eq!(done, [], "counted once");
+}
+
+#[test]
+fn a_stream_in_another_format_is_translated_and_counted_when_it_ends_or_is_left() {
+    const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"c\",\"usage\":{\"input_tokens\":5,\"output_tokens\":1}}}\n\n";
+    const TEXT: &str = "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}}\n\n";
+    const STOP: &str = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
+    for is_left in [false, true] {
+        let (mut exchange, _) = asked(Api::Anthropic, true);
+        exchange.answer(&STREAM, false);
+        assert_eq!(exchange.body(START.as_bytes(), false), [Action::Pause]);
+        assert_eq!(
+            exchange.attempt.wanted(START.len() + 3, false),
+            Some(START.len()..START.len() + 3)
+        );
+        let released = exchange.body(TEXT.as_bytes(), false);
+        assert_eq!(
+            told(&released, "content-type").as_deref(),
+            Some("text/event-stream; charset=utf-8")
+        );
+        assert_eq!(
+            state_of(&released, state::INPUT_TOKENS).as_deref(),
+            Some("5")
+        );
+        assert!(tokens(&released).is_empty());
+        assert!(exchange.attempt.is_streaming());
+        let (spent, output) = if is_left {
+            (
+                exchange.on(Event::Done {
+                    connect_failed: false,
+                }),
+                1,
+            )
+        } else {
+            let Passed::Replaced(given) = exchange.attempt.pass(STOP.as_bytes(), true) else {
+                panic!("translated");
+            };
+            assert!(given.ends_with(b"data: [DONE]\n\n"));
+            (exchange.attempt.spent(), 2)
+        };
+        assert_eq!(
+            tokens(&spent),
+            [
+                ("a a fast input".to_owned(), 5),
+                ("a a fast output".to_owned(), output)
+            ]
+        );
+        assert_eq!(
+            exchange.on(Event::Done {
+                connect_failed: false
+            }),
+            []
+        );
+    }
+}
+
+#[test]
+fn what_a_format_cannot_say_is_answered_in_the_clients_form() {
+    let audio = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"","format":"wav"}}]}]}"#;
+    let server_tool = br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"container_upload","file_id":"f"}]}]}"#;
+    for (client, api, body, key) in [
+        (Dialect::Chat, Api::Anthropic, &audio[..], "code"),
+        (Dialect::Messages, Api::OpenAi, server_tool, "type"),
+    ] {
+        let mut exchange = Exchange::new();
+        exchange.begin(&plan_of(api, client, false), "a", None);
+        let actions = exchange.on(Event::RequestBody(body));
+        let [Action::Reply(reply)] = &actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(reply.status, 400);
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
+        assert!(body["error"][key].is_string(), "{body}");
+        assert_eq!(body["type"] == "error", client == Dialect::Messages);
+        let done = exchange.on(Event::Done {
+            connect_failed: false,
+        });
+        assert_eq!(done, [], "nobody was asked");
+    }
+}
+
+/// Gemini says 400 of a key that it does not know: the gateway's fault, which the next target does not share.
+#[test]
+fn a_key_that_gemini_refuses_moves_on() {
+    let refused = br#"{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#;
+    let wrong = br#"{"error":{"code":400,"message":"Bad field","status":"INVALID_ARGUMENT"}}"#;
+    for (body, outcome_of, status) in [(&refused[..], "a=401", Some("401")), (wrong, "a=400", None)]
+    {
+        let (mut exchange, _) = asked(Api::Gemini, false);
+        let held = exchange.answer(
+            &[(":status", "400"), ("content-type", "application/json")],
+            false,
+        );
+        assert_eq!(held, [Action::Pause]);
+        assert_eq!(
+            exchange.attempt.wanted(body.len(), true),
+            Some(0..body.len())
+        );
+        let actions = exchange.body(body, true);
+        assert_eq!(outcome(&actions).as_deref(), Some(outcome_of));
+        let set = actions.iter().find_map(|action| match action {
+            Action::SetResponseHeader(":status", status) => Some(&**status),
+            _ => None,
+        });
+        assert_eq!(set, status);
+        assert_eq!(actions.last(), Some(&Action::Continue));
+    }
+}
+
+/// Passed through the translation it would be garbled.
+#[test]
+fn a_compressed_answer_passes_where_nothing_reads_it_and_fails_where_something_must() {
+    let gzip = [JSON[0], JSON[1], ("content-encoding", "gzip")];
+    let (mut exchange, _) = asked(Api::OpenAi, false);
+    assert_eq!(
+        outcome(&exchange.answer(&gzip, false)).as_deref(),
+        Some("a=200")
+    );
+    let (mut exchange, _) = asked(Api::Anthropic, false);
+    let actions = exchange.answer(&gzip, false);
+    assert!(is_rejected(&actions));
+    assert_eq!(outcome(&actions).as_deref(), Some("a=bad_event"));
+    let words =
+        |a: &Action| matches!(a, Action::Log(log::Level::Error, m) if m.contains("compressed"));
+    assert!(actions.iter().any(words));
+}
+
+#[test]
+fn an_answer_too_large_to_be_translated_is_a_failure() {
+    let (mut exchange, _) = asked(Api::Anthropic, false);
+    exchange.answer(&JSON, false);
+    let actions = exchange.on(Event::ResponseBody {
+        bytes: b"",
+        buffered: 10_001,
+        end_of_stream: false,
+    });
+    assert!(is_rejected(&actions));
 }
