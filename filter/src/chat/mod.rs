@@ -5,6 +5,7 @@
 mod content;
 pub mod error;
 pub(crate) mod fault;
+pub(crate) mod json;
 mod message;
 pub mod models;
 pub mod request;

@@ -14,8 +14,9 @@ use std::io::Write;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use self::completion::{Completion, Text, Thinking, ToolCall, object};
+use self::completion::{Completion, Text, Thinking, ToolCall};
 use self::parts::{MessageId, MessageUsage, ToolUseId, escaped, is_failure, stop_reason};
+use crate::chat::json::object;
 use crate::provider::translate::{Answer, NoAnswer};
 
 pub(in crate::messages) mod completion;

@@ -9,9 +9,10 @@ use std::io::Write;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::completion::{Text, is, number, object};
+use super::answer::completion::{Text, is, number};
 use super::answer::parts::escaped;
 use crate::chat::error::ErrorReply;
+use crate::chat::json::object;
 
 /// Any failure of the server's.
 pub(super) const API: &str = "api_error";

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::judge::is_event_stream;
 use super::{anthropic, gemini};
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
+use crate::chat::json::object;
 use crate::http::Headers;
 use crate::policy::Api;
 
@@ -220,14 +221,6 @@ impl<'a> ProviderError<'a> {
             message,
         })
     }
-}
-
-/// Reads an object. serde would take an array for a struct as well, field by field.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    if !json.trim_ascii_start().starts_with('{') {
-        return None;
-    }
-    serde_json::from_str(json).ok()
 }
 
 fn string(json: Option<&RawValue>) -> Option<Cow<'_, str>> {

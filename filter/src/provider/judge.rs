@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::openai::usage;
 use super::sse::{Decoder, Event};
+use crate::chat::json::object;
 use crate::chat::usage::Usage;
 
 /// How an attempt ended, as `X-Routed-Attempts` shows it.
@@ -299,14 +300,6 @@ fn is_blank(value: &RawValue) -> bool {
 /// vLLM's errors of old: `{"object": "error", "message": …}`.
 fn is_error_tag(object: &RawValue) -> bool {
     object.get() == "\"error\""
-}
-
-/// Reads an object. serde would take an array for a struct as well, field by field.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    if !json.trim_ascii_start().starts_with('{') {
-        return None;
-    }
-    serde_json::from_str(json).ok()
 }
 
 // === one-shot ===

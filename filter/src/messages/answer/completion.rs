@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::chat::json::object;
 use crate::chat::usage::Usage;
 
 /// A non-empty JSON string as it came, without its quotes. Displayed as it is, so put it between quotes.
@@ -344,14 +345,6 @@ impl<'a> ToolCall<'a> {
 }
 
 // === reading ===
-
-/// Reads an object. serde would take an array for a struct as well, field by field.
-pub(in crate::messages) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    if !json.trim_ascii_start().starts_with('{') {
-        return None;
-    }
-    serde_json::from_str(json).ok()
-}
 
 /// Whether it is the string `text`, which needs no escape.
 pub(in crate::messages) fn is(json: Option<&RawValue>, text: &str) -> bool {

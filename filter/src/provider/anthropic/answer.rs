@@ -19,13 +19,12 @@ use serde::Deserialize;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use self::json::{
+use self::tokens::Tokens;
+use crate::chat::json::{
     inside, inside_of_some, object, push, push_inside, push_number, push_string, word,
 };
-use self::tokens::Tokens;
 use crate::provider::translate::{Answer, NoAnswer, Told};
 
-pub(super) mod json;
 pub(super) mod tokens;
 
 /// Bytes of an id and of a model's name. Every chunk of a stream repeats both, so a huge one would multiply.

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::json::{object, word};
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER};
+use crate::chat::json::{object, word};
 use crate::provider::error::{quote, repair};
 
 /// An error of the provider's, ready to be put into an OpenAI error object.

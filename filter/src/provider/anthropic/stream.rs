@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::chunk::Chunks;
-use super::answer::json::{count, inside, object, word};
 use super::answer::tokens::Tokens;
 use super::answer::{Block, finish_reason, push_head, refusal};
 use super::error;
 use crate::chat::error::{SERVER, error_body};
+use crate::chat::json::{count, inside, object, word};
 use crate::chat::usage::Usage;
 use crate::provider::sse::Event;
 use crate::provider::translate::{Progress, Told, Translator};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::chat::json;
 use crate::chat::usage::Usage;
 
 /// Choices of one answer. OpenAI's `n` ends at 128, Gemini's `candidateCount` far below.
@@ -125,10 +126,7 @@ pub(super) struct Head {
 
 /// Reads an object. serde would take an array for a struct as well, field by field.
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Malformed> {
-    if !json.trim_ascii_start().starts_with('{') {
-        return Err(Malformed);
-    }
-    serde_json::from_str(json).map_err(|_| Malformed)
+    json::object(json).ok_or(Malformed)
 }
 
 /// What is between a string's quotes: escaped, so that it can be copied into another string.

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{count, object, push, push_number};
+use crate::chat::json::{count, object, push, push_number};
 use crate::chat::usage::Usage;
 
 /// What the provider said so far.

@@ -3,9 +3,9 @@
 //! Every chunk starts with the same head, made once; text comes as it stood between its quotes. Source:
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>.
 
-use super::super::answer::json::{push, push_inside, push_number, push_string};
 use super::super::answer::tokens::Tokens;
 use super::super::answer::{push_redacted, push_thought};
+use crate::chat::json::{push, push_inside, push_number, push_string};
 
 /// Writes the chunks of one stream.
 #[derive(Debug)]

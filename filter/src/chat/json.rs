@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Reads an object. serde would take an array for a struct as well, field by field.
-pub fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     if !json.trim_ascii_start().starts_with('{') {
         return None;
     }
@@ -17,17 +17,17 @@ pub fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
 }
 
 /// What stands between a string's quotes; nothing where there is no string.
-pub fn inside(json: Option<&RawValue>) -> Option<&str> {
+pub(crate) fn inside(json: Option<&RawValue>) -> Option<&str> {
     json?.get().strip_prefix('"')?.strip_suffix('"')
 }
 
 /// What stands between a string's quotes, unless that is nothing.
-pub fn inside_of_some(json: Option<&RawValue>) -> Option<&str> {
+pub(crate) fn inside_of_some(json: Option<&RawValue>) -> Option<&str> {
     inside(json).filter(|text| !text.is_empty())
 }
 
 /// A string's value, to be compared: copied only where it has escapes.
-pub fn word(json: Option<&RawValue>) -> Option<Cow<'_, str>> {
+pub(crate) fn word(json: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let text = inside(json)?;
     if text.contains('\\') {
         return serde_json::from_str(json?.get()).ok().map(Cow::Owned);
@@ -36,27 +36,27 @@ pub fn word(json: Option<&RawValue>) -> Option<Cow<'_, str>> {
 }
 
 /// A count; nothing where it is no whole number of 64 bits.
-pub fn count(json: Option<&RawValue>) -> Option<u64> {
+pub(crate) fn count(json: Option<&RawValue>) -> Option<u64> {
     serde_json::from_str(json?.get()).ok()
 }
 
-pub fn push(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
 /// A string, from what stood between another's quotes.
-pub fn push_inside(out: &mut Vec<u8>, inside: &str) {
+pub(crate) fn push_inside(out: &mut Vec<u8>, inside: &str) {
     out.push(b'"');
     push(out, inside);
     out.push(b'"');
 }
 
 /// A string that holds `text`.
-pub fn push_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     // Strings always serialise, and writing to a Vec does not fail.
     let _ = serde_json::to_writer(out, text);
 }
 
-pub fn push_number(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     let _ = write!(out, "{number}");
 }
