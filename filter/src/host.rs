@@ -16,7 +16,7 @@ use proxy_wasm::types::{Action as Flow, BufferType, ContextType, LogLevel, MapTy
 
 use crate::chat::error::ErrorReply;
 use crate::classify::reply;
-use crate::http::{Action, Callout, CalloutEnd, Count, HeaderLine, Headers, Reply};
+use crate::http::{Action, Callout, CalloutEnd, HeaderLine, Headers, Reply};
 use crate::policy::{CallerSource, Policy};
 use crate::provider::adapt::Passed;
 use crate::provider::headers::KEPT;
@@ -25,7 +25,6 @@ use crate::router::classifying::Worker;
 use crate::router::handover;
 use crate::router::role::{self as router, Router};
 use crate::telemetry::headers::ROUTED_ATTEMPTS;
-use crate::telemetry::metrics::push_metric_name;
 use crate::telemetry::state;
 
 /// How long the first body byte may take before the header-stop flag is thought missing.
@@ -500,7 +499,7 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
                 flow = Flow::Pause;
             }
             Action::Log(level, message) => log::log!(level, "pointsman: {message}"),
-            Action::Count(counted) => count(&counted),
+            Action::Count(name, by) => count(name, by),
         }
     }
     (flow, callout)
@@ -548,33 +547,27 @@ fn send(reply: &Reply) {
     let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
 }
 
-fn count(counted: &Count) {
-    let id = with(&METRICS, |metrics| metrics.id(counted));
+fn count(name: String, by: i64) {
+    let id = with(&METRICS, |metrics| metrics.id(name));
     if let Some(id) = id.flatten() {
-        let _ = hostcalls::increment_metric(id, counted.by);
+        let _ = hostcalls::increment_metric(id, by);
     }
 }
 
-/// The metrics that this VM has defined.
+/// The counters that this VM has defined.
 #[derive(Default)]
-struct Metrics {
-    ids: HashMap<String, u32>,
-    /// Reused, so that a known metric costs no allocation.
-    name: String,
-}
+struct Metrics(HashMap<String, u32>);
 
 impl Metrics {
-    fn id(&mut self, counted: &Count) -> Option<u32> {
-        self.name.clear();
-        push_metric_name(counted.metric, &counted.tags, &mut self.name);
-        if let Some(id) = self.ids.get(&self.name) {
+    fn id(&mut self, name: String) -> Option<u32> {
+        if let Some(id) = self.0.get(&name) {
             return Some(*id);
         }
-        if self.ids.len() >= MAX_METRICS {
+        if self.0.len() >= MAX_METRICS {
             return None;
         }
-        let id = hostcalls::define_metric(MetricType::Counter, &self.name).ok()?;
-        self.ids.insert(self.name.clone(), id);
+        let id = hostcalls::define_metric(MetricType::Counter, &name).ok()?;
+        self.0.insert(name, id);
         Some(id)
     }
 }

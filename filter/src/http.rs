@@ -88,14 +88,6 @@ pub enum CalloutEnd<'a> {
     },
 }
 
-/// A counter, its tags in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count {
-    pub metric: &'static str,
-    pub tags: Vec<(&'static str, Cow<'static, str>)>,
-    pub by: i64,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Go on with the request or response that this event belongs to. The last of `Continue` and `Pause` counts.
@@ -120,5 +112,6 @@ pub enum Action {
     /// Ends the exchange.
     Reply(Reply),
     Log(log::Level, String),
-    Count(Count),
+    /// Add to a counter; see [`metric_name`](crate::telemetry::metrics::metric_name).
+    Count(String, i64),
 }

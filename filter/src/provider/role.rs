@@ -209,10 +209,9 @@ impl ProviderAttempt {
             return misconfigured("the plan has no target");
         };
         let next = plan.targets.get(index.saturating_add(1)).unwrap_or(target);
+        let next_cluster = next.cluster.to_owned();
         attempts.begun = attempts.begun.saturating_add(1);
         attempts.target = index;
-        let next_cluster = next.cluster.as_bytes().to_vec();
-        actions.push(Action::SetState(state::CLUSTER, next_cluster));
         actions.push(Action::Pause);
         self.state = State::Sending(Sending {
             headers: attempt_headers(&headers, &plan, target),
@@ -222,6 +221,7 @@ impl ProviderAttempt {
         self.serving = Some(Serving::new(&plan, target, attempts, now));
         if let Some(serving) = &mut self.serving {
             serving.told = told(&plan);
+            serving.next_cluster = next_cluster;
             serving.handed_over = handed_over;
         }
         actions

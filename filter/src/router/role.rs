@@ -12,13 +12,14 @@ use super::plan;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::models;
 use crate::chat::request::{self, ChatRequest, Cut, Dialect};
-use crate::http::{Action, CalloutEnd, Count, Headers, Reply};
+use crate::http::{Action, CalloutEnd, Headers, Reply};
 use crate::messages::{self, view};
 use crate::policy::{AUTO, Api, Policy};
 use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, unreachable_error};
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::Outcome;
 use crate::telemetry::headers as names;
+use crate::telemetry::metrics::metric_name;
 use crate::telemetry::report::{self, Planned, Report};
 use crate::telemetry::state::{self, Attempts};
 
@@ -436,14 +437,11 @@ impl Router {
             let reason = names::clean(&decision.reason).into_bytes();
             actions.push(Action::SetState(state::REASON, reason));
         }
-        actions.push(Action::Count(Count {
-            metric: "pointsman_requests_total",
-            tags: vec![
-                ("tier", plan.tier.to_owned().into()),
-                ("source", decision.source.as_str().into()),
-            ],
-            by: 1,
-        }));
+        let tags = [("tier", plan.tier), ("source", decision.source.as_str())];
+        actions.push(Action::Count(
+            metric_name("pointsman_requests_total", &tags),
+            1,
+        ));
         actions.push(Action::Continue);
         let report = self.report.get_or_insert_default();
         report.targets = targets
@@ -626,11 +624,8 @@ fn json_reply(status: u16, body: Vec<u8>) -> Action {
 }
 
 fn count_classification(asked: Asked) -> Action {
-    Action::Count(Count {
-        metric: "pointsman_classifications_total",
-        tags: vec![("result", asked.as_str().into())],
-        by: 1,
-    })
+    let tags = [("result", asked.as_str())];
+    Action::Count(metric_name("pointsman_classifications_total", &tags), 1)
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 //! Pure. A tag's value is bounded and cannot end the tag early; how many values there are is the caller's to bound:
 //! take them from the policy, never from a request.
 
-use std::borrow::Cow;
-
 /// Characters of a tag's value: longer ones are cut.
 pub const MAX_TAG_VALUE: usize = 64;
 
@@ -14,20 +12,28 @@ pub const MAX_TAG_VALUE: usize = 64;
 /// `pointsman_attempts_total{provider="openai",model="gpt-5"}`. In a value `[A-Za-z0-9_-]` and the dot stay, anything
 /// else becomes `_`. A dot is safe, though Envoy splits names at dots, because the regex runs over the whole name up
 /// to `;.`: `gpt-4.1` stays `gpt-4.1` (seen on Envoy 1.40). Only at the end Envoy would lose it: there it is `_`.
-pub fn push_metric_name(name: &str, tags: &[(&str, Cow<'_, str>)], out: &mut String) {
+pub fn metric_name(name: &str, tags: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(160);
     for (tag, value) in tags {
         out.push_str(tag);
         out.push_str("=.=");
-        push_value(value, out);
+        push_value(value, &mut out);
         out.push_str(";.");
     }
     out.push_str(name);
+    out
 }
 
 fn push_value(value: &str, out: &mut String) {
     if value.is_empty() {
         // An empty label cannot be told from an absent one.
         out.push_str("unknown");
+        return;
+    }
+    let is_kept = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let is_plain = value.len() <= MAX_TAG_VALUE && value.bytes().all(is_kept);
+    if is_plain && !value.ends_with('.') {
+        out.push_str(value);
         return;
     }
     let start = out.len();
@@ -50,16 +56,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn metric_name(name: &str, tags: &[(&str, &str)]) -> String {
-        let tags: Vec<_> = tags
-            .iter()
-            .map(|&(tag, value)| (tag, Cow::Borrowed(value)))
-            .collect();
-        let mut out = String::new();
-        push_metric_name(name, &tags, &mut out);
-        out
-    }
 
     fn check(tags: &[(&str, &str)], expected: &str) {
         assert_eq!(metric_name("pointsman_attempts_total", tags), expected);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Event, NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
 use crate::chat::usage::Usage;
-use crate::http::{Action, Count, HeaderLine, Headers};
+use crate::http::{Action, HeaderLine, Headers};
 use crate::policy::Api;
 use crate::provider::adapt::{self, Passed, Step, Whole, Wire};
 use crate::provider::headers::is_removed_from_response;
@@ -15,6 +15,7 @@ use crate::provider::{error, gemini};
 use crate::router::handover;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
+use crate::telemetry::metrics::metric_name;
 use crate::telemetry::report;
 use crate::telemetry::state::{self, Attempts};
 
@@ -38,6 +39,8 @@ pub(super) struct Serving {
     timeout: Duration,
     started: Duration,
     pub(super) handed_over: Vec<u8>,
+    /// Where a retry goes. Envoy asks for it after this attempt has reported its end: `on_done` comes before its retry timer.
+    pub(super) next_cluster: String,
     /// This attempt included; its outcome is not, until it is reported.
     attempts: Attempts,
     /// What the client is told of the decision, and of what the provider was not.
@@ -332,16 +335,17 @@ impl ProviderAttempt {
             let mut handed_over = std::mem::take(&mut serving.handed_over);
             handover::set_attempts(&mut handed_over, &serving.attempts);
             actions.push(Action::SetState(state::PLAN, handed_over));
+            let next = std::mem::take(&mut serving.next_cluster);
+            actions.push(Action::SetState(state::CLUSTER, next.into_bytes()));
         }
-        actions.push(Action::Count(Count {
-            metric: "pointsman_attempts_total",
-            tags: vec![
-                ("provider", serving.provider.clone().into()),
-                ("model", serving.model.clone().into()),
-                ("outcome", outcome.to_string().into()),
-            ],
-            by: 1,
-        }));
+        let outcome = outcome.to_string();
+        let tags = [
+            ("provider", serving.provider.as_str()),
+            ("model", serving.model.as_str()),
+            ("outcome", outcome.as_str()),
+        ];
+        let name = metric_name("pointsman_attempts_total", &tags);
+        actions.push(Action::Count(name, 1));
         actions
     }
 }
@@ -372,6 +376,7 @@ impl Serving {
             timeout: Duration::from_millis(plan.attempt_timeout_ms),
             started,
             handed_over: Vec::new(),
+            next_cluster: String::new(),
             attempts,
             told: Vec::new(),
             answer: Headers::default(),
@@ -434,20 +439,17 @@ impl Serving {
 
     fn count_tokens(&self) -> impl Iterator<Item = Action> {
         let kinds = kinds_of(self.usage).into_iter();
-        kinds
-            .filter(|(_, _, tokens)| *tokens > 0)
-            .map(|(kind, _, tokens)| {
-                Action::Count(Count {
-                    metric: "pointsman_tokens_total",
-                    tags: vec![
-                        ("provider", self.provider.clone().into()),
-                        ("model", self.model.clone().into()),
-                        ("tier", self.tier.clone().into()),
-                        ("type", kind.into()),
-                    ],
-                    by: i64::try_from(tokens).unwrap_or(i64::MAX),
-                })
-            })
+        let kinds = kinds.filter(|(_, _, tokens)| *tokens > 0);
+        kinds.map(|(kind, _, tokens)| {
+            let tags = [
+                ("provider", self.provider.as_str()),
+                ("model", self.model.as_str()),
+                ("tier", self.tier.as_str()),
+                ("type", kind),
+            ];
+            let name = metric_name("pointsman_tokens_total", &tags);
+            Action::Count(name, i64::try_from(tokens).unwrap_or(i64::MAX))
+        })
     }
 }
 
