@@ -54,11 +54,11 @@ check: toolchain ## Formatting and lints, native and Wasm
 	@echo '== lints, the filter as Wasm'
 	@cargo clippy --package pointsman --lib --target $(WASM_TARGET) -- -D warnings
 
-bench: build $(ENVOY_READY) ## What the filter costs: a bare Envoy and ours, side by side
-	@echo '== building the benchmark'
+bench: build $(ENVOY_READY) ## What the filter costs, next to a bare Envoy and to an empty filter; BENCH_ARGS=--help
+	@echo '== building the benchmark and its empty filter'
+	@cargo build --release --package pointsman-floor --target $(WASM_TARGET)
 	@cargo build --profile tools --package pointsman-tests --bin bench
 	@$(TARGET_DIR)/tools/bench $(BENCH_ARGS)
-	@echo 'The numbers are in $(TARGET_DIR)/bench/results.json'
 
 build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm
 	@echo '== building the filter'

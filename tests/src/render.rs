@@ -253,13 +253,15 @@ pub fn root() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
+/// Where Cargo builds: `CARGO_TARGET_DIR`, or the repository's `target`.
+pub fn target() -> Result<PathBuf, String> {
+    Ok(var("CARGO_TARGET_DIR")?.map_or_else(|| root().join("target"), PathBuf::from))
+}
+
 /// `WASM`, or where `make build` puts it.
 pub fn wasm() -> Result<PathBuf, String> {
-    let target = var("CARGO_TARGET_DIR")?.map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(var("WASM")?.map_or_else(
-        || target.join("wasm32-wasip1/release/pointsman.wasm"),
-        PathBuf::from,
-    ))
+    let built = target()?.join("wasm32-wasip1/release/pointsman.wasm");
+    Ok(var("WASM")?.map_or(built, PathBuf::from))
 }
 
 pub(crate) fn var(name: &str) -> Result<Option<String>, String> {

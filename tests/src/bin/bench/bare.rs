@@ -1,6 +1,6 @@
-//! The Envoy that ours is compared with: a listener, a route, a cluster, and no filter.
+//! The Envoy that the others are compared with: a listener, a route, a cluster, and no filter.
 //!
-//! What costs time besides the filter is the same as ours: buffer limits and the access log are read from `envoy/`.
+//! What costs time besides the filter is the same as theirs: buffer limits and the access log are read from `envoy/`.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub async fn start_bare(setup: &Setup, name: &str, concurrency: u32) -> Result<E
     .await
 }
 
-/// What ours and the bare one have in common.
+/// What the bare one has in common with the others.
 struct Shared {
     access_log: Value,
     buffer_limit: Value,

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use pointsman_tests::client;
 
-use crate::{Result, request};
+use crate::Result;
+use crate::scenario::request;
 
 /// Compiling the filter takes most of it, on a busy machine.
 const START: Duration = Duration::from_secs(60);

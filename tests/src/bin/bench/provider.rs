@@ -1,4 +1,4 @@
-//! The provider behind both Envoys: prepared bytes, nothing recorded, so that Envoy is what is measured.
+//! The provider behind all Envoys: prepared bytes, nothing recorded, so that Envoy is what is measured.
 
 use std::io;
 use std::sync::Arc;
