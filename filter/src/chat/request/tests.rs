@@ -439,3 +439,50 @@ proptest! {
         prop_assert_eq!(request.conversation.user, text.chars().take(user).collect::<String>());
     }
 }
+
+#[test]
+fn what_a_translation_must_know() {
+    // (include_usage, has_reasoning)
+    let check = |more: &str, message: &str, expected: (bool, bool)| {
+        let body = format!(
+            r#"{{"model":"m"{more},"messages":[{{"role":"user","content":"x"}},{{"role":"assistant"{message}}}]}}"#
+        );
+        let request = read(&body);
+        let found = (request.include_usage, request.conversation.has_reasoning);
+        assert_eq!(found, expected, "{body}");
+    };
+    check("", "", (false, false));
+    check(
+        r#","stream_options":{"include_usage":true}"#,
+        "",
+        (true, false),
+    );
+    check(
+        r#","stream_options":{"a":[1],"include_usage":true}"#,
+        "",
+        (true, false),
+    );
+    check(
+        r#","stream\u005foptions":{"include_usage":true}"#,
+        "",
+        (true, false),
+    );
+    // What is of a wrong type asks for nothing: the provider says so.
+    for options in [
+        "null",
+        "{}",
+        r#"{"include_usage":false}"#,
+        r#"{"include_usage":1}"#,
+        "[true]",
+        "7",
+    ] {
+        check(
+            &format!(r#","stream_options":{options}"#),
+            "",
+            (false, false),
+        );
+    }
+    check("", r#","reasoning_details":[]"#, (false, true));
+    check("", r#","reasoning\u005fdetails":null"#, (false, true));
+    check("", r#","reasoning_content":"x""#, (false, false));
+}

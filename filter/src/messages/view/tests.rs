@@ -389,3 +389,10 @@ proptest! {
         prop_assert_eq!(&body[request.model_span], r#""m""#);
     }
 }
+
+#[test]
+fn a_count_needs_no_limit() {
+    let body = br#"{"model":"auto","messages":[{"role":"user","content":"x"}]}"#;
+    assert_eq!(parse(body, CUT).unwrap_err().code, "missing_max_tokens");
+    assert_eq!(parse_count(body, CUT).unwrap().conversation.user, "x");
+}
