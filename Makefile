@@ -16,7 +16,12 @@ ENVOY_READY := $(if $(ENVOY),,$(VENV)/.installed)
 # `make run PORT=8080` is `PORT=8080 make run`.
 export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM
 
-.PHONY: help run test bench check build envoy clean toolchain
+# Where the fuzzing is: its build, the corpora, and what was found.
+FUZZ_DIR := $(TARGET_DIR)/fuzz
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
+
+.PHONY: help run test bench fuzz check build envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
@@ -60,6 +65,28 @@ bench: build $(ENVOY_READY) ## What the filter costs, next to a bare Envoy and t
 	@cargo build --profile tools --package pointsman-tests --bin bench
 	@$(TARGET_DIR)/tools/bench $(BENCH_ARGS)
 
+fuzz: fuzz-toolchain ## Every decoder of outside bytes, fuzzed for FUZZ_SECONDS=300 each; FUZZ_TARGETS='sse adapt' picks
+	@echo '== building the targets'
+	@cargo +nightly fuzz build --fuzz-dir filter/fuzz --target-dir $(FUZZ_DIR)/build
+	@echo '== seeds, from tests/fixtures'
+	@cd filter/fuzz && cargo run --quiet --example seeds --target-dir $(abspath $(FUZZ_DIR))/build -- \
+	  ../../tests/fixtures $(abspath $(FUZZ_DIR))/corpus
+	@bin=$$(dirname "$$(find $(FUZZ_DIR)/build -path '*/release/sse' -type f | head -n 1)"); failed=0; \
+	mkdir -p $(FUZZ_DIR)/log; \
+	for target in $(FUZZ_TARGETS); do \
+	  corpus=$(FUZZ_DIR)/corpus/$$target found=$(FUZZ_DIR)/found/$$target log=$(FUZZ_DIR)/log/$$target; \
+	  mkdir -p $$corpus $$found; \
+	  status=0; $$bin/$$target $$corpus -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 \
+	    -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -artifact_prefix=$$found/ \
+	    >$$log 2>&1 || status=$$?; \
+	  runs=$$(sed -n 's/^stat::number_of_executed_units: *//p' $$log); \
+	  if [ $$status = 0 ]; then printf '   %-18s %10s runs, nothing found\n' $$target "$$runs"; continue; fi; \
+	  failed=1; \
+	  written=$$(sed -n 's/.*Test unit written to //p' $$log | tail -n 1); \
+	  printf '   %-18s %10s runs, FAILED: %s (see %s)\n' $$target "$${runs:-?}" "$${written:-no reproducer}" $$log; \
+	done; \
+	if [ $$failed = 1 ]; then echo "Reproduce: $$bin/<target> <file>"; exit 1; fi
+
 build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm
 	@echo '== building the filter'
 	@cargo build --release --package pointsman --lib --target $(WASM_TARGET)
@@ -86,6 +113,13 @@ toolchain:
 	  have=$$(rustup component list --installed --toolchain "$$channel"); \
 	  for c in clippy rustfmt; do grep -q "^$$c" <<<"$$have" || rustup component add --toolchain "$$channel" $$c; done; \
 	fi
+
+fuzz-toolchain: toolchain
+	@command -v rustup >/dev/null || { echo 'rustup is missing: fuzzing needs a nightly toolchain, https://rustup.rs'; exit 1; }
+	@have=$$(rustup toolchain list); \
+	if ! grep -q '^nightly' <<<"$$have"; then echo '== installing Rust nightly'; \
+	  rustup toolchain install nightly --profile minimal; fi
+	@command -v cargo-fuzz >/dev/null || { echo '== installing cargo-fuzz'; cargo install cargo-fuzz --locked; }
 
 $(VENV)/.installed: requirements.txt
 	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 60 MB, once)'

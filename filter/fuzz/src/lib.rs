@@ -1,4 +1,10 @@
-//! What the targets take of the fuzzer's bytes.
+//! What the targets share: how they take the fuzzer's bytes, and what must hold of more than one format.
+//!
+//! The seeds are made with the same words (`examples/seeds.rs`), so that both agree on what the first bytes choose.
+
+pub mod asks;
+pub mod json;
+pub mod streams;
 
 /// Bytes that a target looks at; more only cost time.
 pub const MAX: usize = 64 * 1024;
@@ -23,4 +29,9 @@ pub fn chunks<'a>(subject: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
         rest = tail;
     }
     chunks
+}
+
+/// One of a list, whatever the byte.
+pub fn pick<T: Copy>(list: &[T], byte: u8) -> T {
+    list[usize::from(byte) % list.len()]
 }

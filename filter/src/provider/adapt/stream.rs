@@ -200,8 +200,8 @@ impl Stream {
 // === impl Translation ===
 
 impl Translation {
-    /// Appends to `out` what the client gets. What mattered most of all that the first translation saw, or that the second
-    /// failed.
+    /// Appends to `out` what the client gets. What mattered most of all that the last translation saw: what only the first
+    /// one has words for is nothing to a client.
     fn read(&mut self, bytes: &[u8], end: bool, out: &mut Vec<u8>) -> Progress {
         self.between.clear();
         let Some(second) = &mut self.second else {
@@ -211,11 +211,8 @@ impl Translation {
             };
             return self.first.read(bytes, end, into);
         };
-        let progress = self.first.read(bytes, end, &mut self.between);
-        match second.read(&self.between, end, out) {
-            Progress::Failed => Progress::Failed,
-            _ => progress,
-        }
+        let _ = self.first.read(bytes, end, &mut self.between);
+        second.read(&self.between, end, out)
     }
 }
 

@@ -309,6 +309,18 @@ fn a_stream_that_is_none_moves_on() {
     }
 }
 
+/// Found by fuzzing: an image, which Messages has no words for, released the stream with nothing in it.
+#[test]
+fn what_the_second_translation_leaves_out_is_held() {
+    let image = concat!(
+        "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"inlineData\":{\"mimeType\":\"image/png\",",
+        "\"data\":\"aa==\"}}]}}],\"modelVersion\":\"m\",\"responseId\":\"r1\"}\n\n",
+    );
+    let mut stream = wire(Dialect::Messages, Api::Gemini, true).stream(9);
+    assert_eq!(stream.hold(image.as_bytes(), false), Step::Hold);
+    assert_eq!(stream.hold(b"", true), Step::Bad(Outcome::BadEvent));
+}
+
 #[test]
 fn a_stream_that_never_says_anything_is_released_at_last() {
     for client in CLIENTS {

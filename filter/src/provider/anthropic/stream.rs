@@ -277,6 +277,10 @@ impl Message {
     }
 
     fn open_block(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<Progress, BadEvent> {
+        if self.is_finished {
+            // Clients take a finish reason for a choice's last word: what follows would be lost, and nobody would see it.
+            return Err(BadEvent);
+        }
         let closed = self.close_block(out);
         let block: Block<'_> = frame
             .content_block

@@ -1,0 +1,264 @@
+//! Writes the targets' seeds: `seeds <fixtures> <corpus>` makes `<corpus>/<target>/` of the cases under `<fixtures>`.
+//!
+//! A case holds what a target reads as a field of its own, so that a copy of its file would be no seed: a body is taken
+//! out as it stands, a stream's events become server-sent events, and before them go the bytes that choose.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use pointsman::chat::request::Dialect;
+use pointsman::policy::{Api, Unsupported};
+use pointsman::provider::sse::{Event, encode};
+use pointsman::router::handover::set_attempts;
+use pointsman::router::plan::{Plan, PlannedTarget};
+use pointsman::telemetry::state::Attempts;
+use pointsman_fuzz::asks::{ANTHROPIC, GEMINI, REFUSE};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+type Done = Result<(), Box<dyn Error>>;
+
+/// A fixture: its fields as they stand.
+type Case = BTreeMap<String, Box<RawValue>>;
+
+/// Chunks of a few sizes; events of any.
+const SPLIT: [u8; 4] = [0, 1, 7, 64];
+
+fn main() -> Done {
+    let mut folders = env::args_os().skip(1).map(PathBuf::from);
+    let (Some(fixtures), Some(corpus)) = (folders.next(), folders.next()) else {
+        return Err("usage: seeds <fixtures> <corpus>".into());
+    };
+    let seeds = Seeds { corpus };
+    for (part, from) in PARTS {
+        for entry in fs::read_dir(fixtures.join(part))? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let case: Case = serde_json::from_slice(&fs::read(&path)?)?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            from(&seeds, &format!("{}_{name}", part.replace('/', "_")), &case)?;
+        }
+    }
+    seeds.handovers()
+}
+
+type From = fn(&Seeds, &str, &Case) -> Done;
+
+const PARTS: [(&str, From); 14] = [
+    ("anthropic/request", |seeds, name, case| {
+        seeds.chat(name, case, "anthropic_request", &ANTHROPIC)
+    }),
+    ("anthropic/answer", |seeds, name, case| {
+        seeds.answer(name, case, "anthropic_answer", [0, 1])
+    }),
+    ("anthropic/stream", |seeds, name, case| {
+        seeds.stream(name, case, Some("anthropic_stream"), [0, 1])
+    }),
+    ("anthropic/error", Seeds::error),
+    ("gemini/request", |seeds, name, case| {
+        seeds.chat(name, case, "gemini_request", &GEMINI)
+    }),
+    ("gemini/answer", |seeds, name, case| {
+        seeds.answer(name, case, "gemini_answer", [1, 2])
+    }),
+    ("gemini/stream", |seeds, name, case| {
+        seeds.stream(name, case, Some("gemini_stream"), [1, 2])
+    }),
+    ("gemini/error", Seeds::error),
+    ("messages/request", Seeds::messages),
+    ("messages/answer", |seeds, name, case| {
+        seeds.answer(name, case, "messages_answer", [1, 0])
+    }),
+    ("messages/stream", |seeds, name, case| {
+        seeds.stream(name, case, None, [1, 0])
+    }),
+    ("openai/stream", |seeds, name, case| {
+        seeds.stream(name, case, None, [0, 0])
+    }),
+    ("messages/error", Seeds::error),
+    ("openai/request", |seeds, name, case| {
+        let body = field(case, &["body"]).unwrap_or_default();
+        seeds.write("openai_request", name, &[&[3, 0, 0], &body])
+    }),
+];
+
+struct Seeds {
+    corpus: PathBuf,
+}
+
+// === impl Seeds ===
+
+impl Seeds {
+    fn write(&self, target: &str, name: &str, parts: &[&[u8]]) -> Done {
+        let folder: &Path = &self.corpus.join(target);
+        fs::create_dir_all(folder)?;
+        Ok(fs::write(folder.join(name), parts.concat())?)
+    }
+
+    fn chat(&self, name: &str, case: &Case, target: &str, models: &[&str]) -> Done {
+        #[derive(Default, Deserialize)]
+        struct Asked<'a> {
+            model: Option<Cow<'a, str>>,
+            unsupported: Option<Cow<'a, str>>,
+        }
+        let asked: Asked<'_> = match case.get("ask") {
+            Some(asked) => serde_json::from_str(asked.get())?,
+            None => Asked::default(),
+        };
+        let model = models
+            .iter()
+            .position(|model| asked.model.as_deref() == Some(*model));
+        let model = u8::try_from(model.unwrap_or_default())?;
+        let flags = match asked.unsupported.as_deref() {
+            Some("refuse") => REFUSE,
+            _ => 0,
+        };
+        let body = field(case, &["chat"]).unwrap_or_default();
+        self.write(target, name, &[&[model, flags], &body])?;
+        self.write("chat_request", name, &[&[64, 64], &body])?;
+        self.adapt(name, [0, model], &body)
+    }
+
+    fn messages(&self, name: &str, case: &Case) -> Done {
+        let body = field(case, &["messages"]).unwrap_or_default();
+        self.write("messages_request", name, &[&[0], &body])?;
+        self.write("messages_view", name, &[&[64, 64], &body])?;
+        self.adapt(name, [1, 2], &body)
+    }
+
+    fn answer(&self, name: &str, case: &Case, target: &str, pair: [u8; 2]) -> Done {
+        let body = field(case, &["answer", "chat", "text", "body"]).unwrap_or_default();
+        self.write(target, name, &[&body])?;
+        self.adapt(name, pair, &body)
+    }
+
+    /// `target`: that of a stream which tells the client of usage or does not.
+    fn stream(&self, name: &str, case: &Case, target: Option<&str>, pair: [u8; 2]) -> Done {
+        let stream = match field(case, &["sse"]) {
+            Some(sse) => sse,
+            None => events(case)?,
+        };
+        match target {
+            Some(target) => self.write(target, name, &[&[1], &SPLIT, &stream])?,
+            None => {
+                self.write("messages_stream", name, &[&SPLIT, &stream])?;
+                self.write("openai_stream", name, &[&SPLIT, &stream])?;
+            }
+        }
+        self.write("sse", name, &[&SPLIT, &stream])?;
+        self.adapt(name, pair, &stream)
+    }
+
+    fn error(&self, name: &str, case: &Case) -> Done {
+        let status = case.get("status").map_or("500", |status| status.get());
+        let status: u16 = status.parse()?;
+        let body = field(case, &["body"]).unwrap_or_default();
+        self.write("errors", name, &[&status.to_be_bytes(), &body])
+    }
+
+    fn adapt(&self, name: &str, [client, api]: [u8; 2], body: &[u8]) -> Done {
+        // A stream, whose usage is asked for.
+        let flags = 4 | 8;
+        self.write("adapt", name, &[&[client, api, flags], &SPLIT, body])
+    }
+
+    /// No fixture: plans of no target, and of two.
+    fn handovers(&self) -> Done {
+        let target = PlannedTarget {
+            provider: "p",
+            cluster: "c",
+            api: Api::Gemini,
+            host: "h",
+            path: Cow::Borrowed("/v1"),
+            model: "m",
+            sent_as: "s",
+            max_tokens: 4096,
+            unsupported: Unsupported::Refuse,
+            prompt_cache: true,
+            stream_usage: true,
+            headers: vec![("x-a", "1"), ("x-b", "")],
+        };
+        for (name, targets) in [("none", vec![]), ("two", vec![target.clone(), target])] {
+            let plan = Plan {
+                body_len: 99,
+                model_span: 9..15,
+                client: Dialect::Messages,
+                stream: true,
+                include_usage: true,
+                has_reasoning: true,
+                tier: "fast",
+                hold_answer: 1 << 20,
+                attempt_timeout_ms: 30_000,
+                user_agent: Some("sdk"),
+                told: vec![("x-routing-tier", "fast")],
+                targets,
+            };
+            let mut bytes = plan.encode();
+            self.write("handover", name, &[&bytes])?;
+            let outcomes = "p=503".to_owned();
+            let attempts = Attempts {
+                begun: 1,
+                target: 0,
+                outcomes,
+            };
+            set_attempts(&mut bytes, &attempts);
+            self.write("handover", &format!("{name}_retried"), &[&bytes])?;
+        }
+        Ok(())
+    }
+}
+
+// === reading ===
+
+/// The first field that there is: a string's text, which stands for bytes that may be no JSON, or JSON without its
+/// white space, so that a mutation hits what counts.
+fn field(case: &Case, names: &[&str]) -> Option<Vec<u8>> {
+    let value = names.iter().find_map(|name| case.get(*name))?;
+    Some(plain(value))
+}
+
+fn plain(value: &RawValue) -> Vec<u8> {
+    match serde_json::from_str::<String>(value.get()) {
+        Ok(text) => text.into_bytes(),
+        Err(_) => compact(value.get()),
+    }
+}
+
+/// Numbers, escapes, the order of keys and keys that come twice stay.
+fn compact(json: &str) -> Vec<u8> {
+    let (mut in_string, mut is_escaped) = (false, false);
+    let stays = |byte: &u8| {
+        let stays = in_string || !byte.is_ascii_whitespace();
+        in_string ^= *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        stays
+    };
+    json.bytes().filter(stays).collect()
+}
+
+/// Server-sent events, named as Anthropic names them where they have a type.
+fn events(case: &Case) -> Result<Vec<u8>, Box<dyn Error>> {
+    #[derive(Deserialize)]
+    struct Frame<'a> {
+        #[serde(rename = "type")]
+        kind: Cow<'a, str>,
+    }
+    let list = case.get("chunks").or_else(|| case.get("events"));
+    let list: Vec<&RawValue> = serde_json::from_str(list.ok_or("no events")?.get())?;
+    let mut stream = Vec::new();
+    for event in list {
+        let frame: Option<Frame<'_>> = serde_json::from_str(event.get()).ok();
+        let data = plain(event);
+        let event = Event {
+            event: frame.as_ref().map_or(b"", |frame| frame.kind.as_bytes()),
+            data: &data,
+        };
+        encode(event, &mut stream);
+    }
+    Ok(stream)
+}
