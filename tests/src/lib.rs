@@ -9,6 +9,7 @@ pub mod load;
 pub mod others;
 pub mod policy_file;
 pub mod render;
+pub mod scenes;
 pub mod standin;
 pub mod upstream;
 pub mod wire;

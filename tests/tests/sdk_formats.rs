@@ -1,50 +1,18 @@
 //! The official SDKs of three formats, unmodified, against the stand-ins: what a provider's own SDK takes for that
 //! provider, a gateway may be measured with.
 
-use std::process::Stdio;
-use std::time::Duration;
-
 use pointsman_tests::others::Other;
-use pointsman_tests::render;
+use pointsman_tests::scenes::{self, check};
 use pointsman_tests::standin::StandIn;
 use serde_json::{Value, json};
 
-/// What the scenes saw, by `scene:model`.
 async fn play(port: u16, scenes: &[&str]) -> Value {
     play_at(port, "", scenes).await
 }
 
-async fn play_at(port: u16, path: &str, scenes: &[&str]) -> Value {
-    let python = render::root().join(".venv/bin/python");
-    assert!(python.exists(), "no {}: run make test", python.display());
-    let script = render::root().join("tests/fixtures/sdk_formats.py");
-    let ran = tokio::process::Command::new(python)
-        .arg(script)
-        .args([&format!("http://127.0.0.1:{port}{path}"), "key-of-nobody"])
-        .args(scenes)
-        .env_clear()
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let ran = tokio::time::timeout(Duration::from_secs(100), ran).await;
-    let ran = ran.expect("the script ends").expect("python runs");
-    let stderr = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{stderr}");
-    serde_json::from_slice(&ran.stdout).expect("one JSON object")
-}
-
-/// Each scene saw at least this much.
-fn check(saw: &Value, expected: &Value) {
-    for (scene, expected) in expected.as_object().expect("an object") {
-        let got = &saw[scene];
-        let Some(fields) = expected.as_object() else {
-            assert_eq!(got, expected, "{scene}");
-            continue;
-        };
-        for (field, expected) in fields {
-            assert_eq!(got[field], *expected, "{scene}: {got}");
-        }
-    }
+async fn play_at(port: u16, base: &str, scenes: &[&str]) -> Value {
+    let scenes: Vec<String> = scenes.iter().map(|scene| (*scene).to_owned()).collect();
+    scenes::play(port, base, &scenes).await
 }
 
 fn answer(name: &str, model: &str, what: &str) -> String {

@@ -1,0 +1,159 @@
+//! The official SDKs as clients, each against each provider's format.
+
+use pointsman_tests::scenes::check;
+use serde_json::{Value, json};
+
+use super::{Formats, QUESTION, answer};
+
+/// The tier to name, who answers, and as which model.
+const SERVED: [(&str, &str, &str); 3] = [
+    ("gpt", "alpha", "gpt-5-nano"),
+    ("claude", "beta", "claude-haiku-4-5"),
+    ("gemini", "gamma", "gemini-3-pro"),
+];
+
+/// Scenes by name, each for one tier.
+fn expect(tier: &str, scenes: Value) -> Value {
+    let scenes = scenes.as_object().expect("scenes").iter();
+    scenes
+        .map(|(scene, expected)| (format!("{scene}:{tier}"), expected.clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_openai_sdk_cannot_tell_who_answers() {
+    let formats = Formats::start("openai-sdk").await;
+    let tiers = SERVED.map(|(tier, ..)| format!("openai:{tier}"));
+    let saw = formats.play(&tiers.each_ref().map(String::as_str)).await;
+    for (tier, name, model) in SERVED {
+        let says = |what: &str| answer(name, model, what);
+        let is_openai = tier == "gpt";
+        let call = json!(["weather", {"city": "stand-in"}]);
+        let looped = json!({
+            "requests": 3, "calls": [call, call], "ids": 2, "finish": "stop", "details": !is_openai,
+            "text": says("Tool results: 2."),
+        });
+        let whole = json!({"text": says(QUESTION), "finish": "stop", "adds up": true});
+        let thought = match is_openai {
+            true => Value::Null,
+            false => {
+                format!("The stand-in for {name} does not think: this stands in for it.").into()
+            }
+        };
+        let order = match is_openai {
+            true => json!(["content"]),
+            false => json!(["reasoning_content", "content"]),
+        };
+        let expected = json!({
+            "chat": whole,
+            "stream": whole,
+            "tools": looped,
+            "tools-streamed": looped,
+            // These clients drop the thinking: the turn goes on without it.
+            "tools-forgetful": looped,
+            "tools-forgetful-streamed": looped,
+            "parallel-tools": {"calls": 2, "ids": 2, "text": says("Tool results: 2.")},
+            "structured": {"city": "stand-in", "population": 1},
+            "image": {"text": says("Your message has 11 characters.")},
+            "thinking": {"reasoning": thought, "text": says(QUESTION), "counted": true},
+            "thinking-streamed": {"reasoning": thought, "order": order, "counted": true},
+            "dropped": {"dropped": if is_openai { Value::Null } else { "logit_bias".into() }, "text": says(QUESTION)},
+        });
+        check(&saw, &expect(tier, expected));
+        let refused = |scene: &str, param: &str| {
+            let got = &saw[format!("{scene}:{tier}")];
+            let expected = json!([
+                "BadRequestError",
+                400,
+                "unsupported_content",
+                "invalid_request_error",
+                param
+            ]);
+            assert_eq!(
+                got.as_array().map(|got| &got[..5]),
+                expected.as_array().map(|e| &e[..]),
+                "{got}"
+            );
+        };
+        let no_error = json!(["no error"]);
+        match tier {
+            "gpt" => check(
+                &saw,
+                &expect(
+                    tier,
+                    json!({"unsupported-file": no_error, "unsupported-audio": no_error}),
+                ),
+            ),
+            "claude" => {
+                refused("unsupported-audio", "messages[0].content[1]");
+                refused("unsupported-file", "messages[0].content[1].file.file_id");
+            }
+            _ => {
+                check(&saw, &expect(tier, json!({"unsupported-audio": no_error})));
+                refused("unsupported-file", "messages[0].content[1].file.file_id");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_anthropic_sdk_cannot_tell_who_answers() {
+    let formats = Formats::start("anthropic-sdk").await;
+    let tiers = SERVED.map(|(tier, ..)| format!("anthropic:{tier}"));
+    let saw = formats.play(&tiers.each_ref().map(String::as_str)).await;
+    for (tier, name, model) in SERVED {
+        let says = |what: &str| answer(name, model, what);
+        // Only Claude signs its thinking, and a client that sends unsigned thinking back is refused.
+        let thinks = tier == "claude";
+        let call = json!(["weather", {"city": "stand-in"}]);
+        let first = if thinks {
+            json!(["thinking", "tool_use"])
+        } else {
+            json!(["tool_use"])
+        };
+        let looped = json!({
+            "requests": 3, "calls": [call, call], "ids": 2, "stop": "end_turn",
+            "kinds": [first, ["tool_use"], ["text"]], "text": says("Tool results: 2."),
+        });
+        let whole =
+            json!({"text": says(QUESTION), "kinds": ["text"], "stop": "end_turn", "counted": true});
+        let expected = json!({
+            "messages": {
+                "text": says(QUESTION), "kinds": ["text"], "stop": "end_turn", "counted": true,
+                "type": "message", "role": "assistant",
+            },
+            "messages-stream": {
+                "text": says(QUESTION), "streamed": true, "stop": "end_turn", "counted": true,
+                "events": [
+                    "message_start", "content_block_start", "content_block_delta", "content_block_stop",
+                    "message_delta", "message_stop",
+                ],
+            },
+            "messages-tools": looped,
+            "messages-tools-streamed": looped,
+            "messages-system": whole,
+            "messages-image": {"text": says("Your message has 11 characters.")},
+            "messages-thinking": {
+                "kinds": if thinks { json!(["thinking", "text"]) } else { json!(["text"]) },
+                "signed": thinks,
+                "text": says(QUESTION),
+            },
+            "messages-structured": {"city": "stand-in", "population": 1},
+            "messages-bad-request": [
+                "BadRequestError", 400, "invalid_request_error", "messages is empty; send at least one message",
+            ],
+        });
+        check(&saw, &expect(tier, expected));
+        let not_found = &saw[format!("messages-not-found:{tier}")];
+        assert_eq!(not_found[0], "NotFoundError", "{not_found}");
+        assert_eq!(not_found[2], "not_found_error", "{not_found}");
+        let count = &saw[format!("messages-count:{tier}")];
+        match thinks {
+            true => assert_eq!(count["counted"], true, "{count}"),
+            false => {
+                let raised = count["raised"].as_str().unwrap_or_default();
+                assert!(raised.contains("api anthropic"), "{count}");
+            }
+        }
+    }
+}
