@@ -4,14 +4,14 @@
 //! message. <https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls>
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Path, Read, bad, refusal};
 use super::message::Call;
 
-/// Calls by what their results name them by.
+/// Calls by what their results name them by, and their ids at the provider.
 #[derive(Debug, Default)]
-pub(super) struct OpenCalls<'a>(BTreeMap<Key<'a>, Open<'a>>);
+pub(super) struct OpenCalls<'a>(BTreeMap<Key<'a>, Open<'a>>, BTreeSet<Cow<'a, str>>);
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key<'a> {
@@ -51,7 +51,15 @@ impl<'a> OpenCalls<'a> {
         place: (usize, usize),
         at: &Path<'_>,
     ) -> Read<Cow<'a, str>> {
-        let cleaned = clean_id(id.clone());
+        let mut cleaned = clean_id(id.clone());
+        // Two ids may differ only in what is cleaned.
+        if !self.1.insert(cleaned.clone()) && !self.0.contains_key(&Key::Id(id.clone())) {
+            cleaned = Cow::Owned(format!("{cleaned}_{}", place.1));
+            if !self.1.insert(cleaned.clone()) {
+                let words = "is too like the id of another call of this turn; use letters, digits, _ and - alone";
+                return Err(bad("invalid_value", &at.field("id"), words));
+            }
+        }
         let open = Open {
             id: cleaned.clone(),
             message: place.0,
@@ -137,6 +145,7 @@ impl<'a> OpenCalls<'a> {
             return Err(refusal("invalid_value", Some(param), words));
         }
         self.0.clear();
+        self.1.clear();
         Ok(())
     }
 }
