@@ -62,7 +62,7 @@ pub struct Options {
     pub envoy: Option<PathBuf>,
     /// Provider ports that lead elsewhere than to the scripted providers, by cluster.
     pub ports: Vec<(&'static str, u16)>,
-    /// Each provider at a path of its own, `/<cluster>/v1`, instead of all at `/v1`.
+    /// Each provider at a path of its own, under `/<cluster>`.
     pub own_paths: bool,
     /// A change to what was rendered, before Envoy starts.
     pub edit: fn(&std::path::Path),
@@ -135,24 +135,20 @@ impl Gateway {
             .map(|(client, key)| (client, render::Secret(key)))
             .collect();
         // The shipped providers are no part of the tests' policy.
-        for shipped in ["openai", "anthropic"] {
-            let absent = Endpoint::new(Role::OpenAi, None, None)?;
+        for (shipped, role) in render::ENDPOINTS {
+            let absent = Endpoint::new(role, None, None)?;
             settings.endpoints.insert(shipped.to_owned(), absent);
         }
         for upstream in [&alpha, &beta, &gamma, &classifier] {
             let cluster = upstream.name();
             let elsewhere = options.ports.iter().find(|(name, _)| *name == cluster);
             let port = elsewhere.map_or(upstream.port(), |(_, port)| *port);
-            let role = if cluster == "classifier" {
-                Role::Classifier
-            } else {
-                Role::OpenAi
+            let role = role(&settings.policy_text()?, cluster);
+            let own = match options.own_paths {
+                true => format!("/{cluster}"),
+                false => String::new(),
             };
-            let path = if options.own_paths {
-                format!("/{cluster}/v1")
-            } else {
-                "/v1".to_owned()
-            };
+            let path = format!("{own}{}", role.version());
             let url = format!("http://127.0.0.1:{port}{path}");
             let endpoint = Endpoint::new(role, Some(&url), Some(&key_of(cluster)))?;
             settings.endpoints.insert(cluster.to_owned(), endpoint);
@@ -226,6 +222,21 @@ impl Gateway {
     fn file(&self, name: &str) -> String {
         let path = self.envoy.settings.out_dir.join(name);
         String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+    }
+}
+
+/// As the policy says of the cluster's provider.
+fn role(policy: &str, cluster: &str) -> Role {
+    if cluster == "classifier" {
+        return Role::Classifier;
+    }
+    let policy: serde_norway::Value = serde_norway::from_str(policy).unwrap_or_default();
+    let providers = policy["providers"].as_mapping().into_iter().flatten();
+    let mut of_cluster = providers.filter(|(_, provider)| provider["cluster"] == cluster);
+    match of_cluster.next().and_then(|(_, p)| p["api"].as_str()) {
+        Some("anthropic") => Role::Anthropic,
+        Some("gemini") => Role::Gemini,
+        _ => Role::OpenAi,
     }
 }
 

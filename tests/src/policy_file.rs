@@ -68,8 +68,10 @@ fn apply_providers(
                 gone.providers
                     .insert(name.to_owned(), endpoint.missing(cluster));
             } else if let Some(place) = endpoint.place() {
+                let api = provider.get("api").and_then(Value::as_str);
+                let path = place.path(api.unwrap_or("openai"));
                 provider.insert("host".into(), place.authority.clone().into());
-                provider.insert("path".into(), place.path.clone().into());
+                provider.insert("path".into(), path.into());
             }
         }
         providers.retain(|name, _| {
@@ -223,7 +225,7 @@ fn apply_classifier(document: &mut Mapping, endpoints: &Endpoints, notes: &mut V
         }
         if let Some(place) = endpoint.place() {
             llm.insert("host".into(), place.authority.clone().into());
-            llm.insert("path".into(), place.path.clone().into());
+            llm.insert("path".into(), place.path("openai").into());
         }
         true
     });
@@ -236,21 +238,18 @@ fn mapping<'d>(document: &'d mut Mapping, key: &str) -> Option<&'d mut Mapping> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::Endpoint;
+    use crate::render::{ENDPOINTS, Endpoint};
 
     const SHIPPED: &str = include_str!("../../envoy/policy.yaml");
 
-    fn endpoints(
-        openai: Option<&str>,
-        anthropic: Option<&str>,
-        classifier: Option<&str>,
-    ) -> Endpoints {
-        let endpoint = |role, url| Endpoint::new(role, url, None).unwrap();
-        Endpoints::from([
-            ("openai".into(), endpoint(Role::OpenAi, openai)),
-            ("anthropic".into(), endpoint(Role::Anthropic, anthropic)),
-            ("classifier".into(), endpoint(Role::Classifier, classifier)),
-        ])
+    /// The base URLs that are set, by cluster.
+    fn endpoints(urls: &[(&str, &str)]) -> Endpoints {
+        let endpoint = |(cluster, role): (&str, Role)| {
+            let url = urls.iter().find(|(of, _)| *of == cluster);
+            let endpoint = Endpoint::new(role, url.map(|(_, url)| *url), None);
+            (cluster.to_owned(), endpoint.unwrap())
+        };
+        ENDPOINTS.into_iter().map(endpoint).collect()
     }
 
     fn shipped(endpoints: &Endpoints) -> (Policy, Vec<String>) {
@@ -269,18 +268,20 @@ mod tests {
         for tier in &policy.tiers {
             let mut providers: Vec<&str> = tier.targets.iter().map(|t| &*t.provider.name).collect();
             providers.sort_unstable();
-            assert_eq!(providers, ["anthropic", "openai"], "tier {}", tier.name);
+            let all = ["anthropic", "gemini", "openai"];
+            assert_eq!(providers, all, "tier {}", tier.name);
         }
         assert!(notes.is_empty());
     }
 
     #[test]
     fn base_urls_become_host_and_path() {
-        let all = endpoints(
-            Some("http://127.0.0.1:8080/v1"),
-            Some("https://proxy.example/claude/"),
-            Some("http://[::1]/x/v1"),
-        );
+        let all = endpoints(&[
+            ("openai", "http://127.0.0.1:8080/v1"),
+            ("anthropic", "https://proxy.example/claude/"),
+            ("gemini", "http://localhost:1/google"),
+            ("classifier", "http://[::1]/x/v1"),
+        ]);
         let (policy, notes) = shipped(&all);
         let place = |name: &str| {
             (
@@ -294,8 +295,16 @@ mod tests {
         );
         assert_eq!(
             place("anthropic"),
-            ("proxy.example".into(), "/claude/v1/chat/completions".into())
+            ("proxy.example".into(), "/claude/v1/messages".into())
         );
+        assert_eq!(
+            place("gemini"),
+            ("localhost:1".into(), "/google/v1beta/models/{model}".into())
+        );
+        // At the endpoint that is compatible with OpenAI's.
+        let compatible = SHIPPED.replace("api: anthropic", "api: openai");
+        let compatible = prepare(&compatible, &all).unwrap();
+        assert!(compatible.json.contains("\"/claude/v1/chat/completions\""));
         let llm = policy.llm.unwrap();
         assert_eq!(
             (llm.host.as_str(), llm.path.as_str()),
@@ -306,14 +315,16 @@ mod tests {
 
     #[test]
     fn what_nobody_configured_is_left_out() {
-        let (policy, notes) = shipped(&endpoints(Some("http://localhost:1/v1"), None, None));
+        let (policy, notes) = shipped(&endpoints(&[("openai", "http://localhost:1/v1")]));
         assert!(policy.tiers.iter().all(|t| t.targets.len() == 1));
         assert!(!policy.providers.contains_key("anthropic"));
         assert!(!policy.models.contains_key("claude-opus-4-5"));
         assert!(policy.llm.is_none());
         let expected = [
             "provider anthropic is left out: neither ANTHROPIC_API_KEY nor ANTHROPIC_BASE_URL is set",
-            "models without a provider, left out: claude-haiku-4-5, claude-opus-4-5, claude-sonnet-4-5",
+            "provider gemini is left out: neither GEMINI_API_KEY nor GEMINI_BASE_URL is set",
+            "models without a provider, left out: claude-haiku-4-5, claude-opus-4-5, claude-sonnet-4-5, \
+             gemini-2.5-flash, gemini-2.5-flash-lite, gemini-2.5-pro",
             "the LLM classifier is left out: neither CLASSIFIER_API_KEY nor CLASSIFIER_BASE_URL is set; what no rule decides goes to the default tier, fast",
         ];
         assert_eq!(notes, expected);
@@ -335,9 +346,10 @@ mod tests {
         );
         check(
             SHIPPED,
-            &endpoints(None, None, Some("http://localhost:1/v1")),
+            &endpoints(&[("classifier", "http://localhost:1/v1")]),
             "no target is left for tiers.fast, tiers.balanced, tiers.quality, tiers.reasoning: \
-             neither ANTHROPIC_API_KEY nor ANTHROPIC_BASE_URL is set; neither OPENAI_API_KEY nor OPENAI_BASE_URL is set",
+             neither ANTHROPIC_API_KEY nor ANTHROPIC_BASE_URL is set; neither GEMINI_API_KEY nor GEMINI_BASE_URL is set; \
+             neither OPENAI_API_KEY nor OPENAI_BASE_URL is set",
         );
         assert!(
             prepare("tiers: {a: 1, a: 2}", &none)
@@ -360,7 +372,7 @@ models:
 aliases: {x: n, y: m}
 callers: {c: {tiers: [a], models: [n, m]}}
 ";
-        let file = prepare(yaml, &endpoints(Some("http://localhost:1/v1"), None, None)).unwrap();
+        let file = prepare(yaml, &endpoints(&[("openai", "http://localhost:1/v1")])).unwrap();
         let policy = Policy::from_bytes(file.json.as_bytes()).unwrap();
         assert_eq!(
             policy.models.keys().map(|k| &**k).collect::<Vec<_>>(),

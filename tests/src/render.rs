@@ -34,7 +34,7 @@ pub struct Settings {
     /// The filter.
     pub wasm: PathBuf,
     pub policy: PolicySource,
-    /// `openai`, `anthropic`, `classifier`, and any further provider, whose clusters are then made after `openai`'s.
+    /// Those of [`ENDPOINTS`], and any further provider, whose clusters are then made after those of its role.
     pub endpoints: Endpoints,
     /// Client keys: (client, key). Empty: no authentication.
     pub client_keys: Vec<(String, Secret)>,
@@ -82,16 +82,26 @@ pub type Notes = Vec<String>;
 
 // === endpoints
 
-/// What a base URL leads to, and whose variables configure it.
+/// How a base URL is read, and in which header the key goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Its base URL ends in `/v1`, as OpenAI's SDKs read it.
+    /// Its base URL ends in the version (`/v1`), as OpenAI's SDKs read it.
     OpenAi,
-    /// Its base URL does not end in `/v1`, as Anthropic's SDKs read it.
+    /// Its base URL ends before the version, as Anthropic's SDKs read it.
     Anthropic,
+    /// Its base URL ends before the version, as Google's SDKs read it.
+    Gemini,
     /// As `OpenAi`, and asked by the filter itself.
     Classifier,
 }
+
+/// The clusters that `envoy/` has, each with variables of its own: `OPENAI_BASE_URL`, `OPENAI_API_KEY`, …
+pub const ENDPOINTS: [(&str, Role); 4] = [
+    ("openai", Role::OpenAi),
+    ("anthropic", Role::Anthropic),
+    ("gemini", Role::Gemini),
+    ("classifier", Role::Classifier),
+];
 
 /// Where one cluster leads, as the environment says.
 #[derive(Debug, Clone)]
@@ -110,8 +120,36 @@ pub struct Place {
     pub tls: bool,
     /// The `:authority`: the host, and the port unless it is the scheme's own.
     pub authority: String,
-    /// Of chat completions.
-    pub path: String,
+    /// Before the version.
+    root: String,
+    /// Before `/chat/completions`.
+    chat: String,
+}
+
+// === impl Role
+
+impl Role {
+    /// The provider of `envoy/` that is configured alike.
+    fn model(self) -> &'static str {
+        match self {
+            Role::OpenAi | Role::Classifier => "openai",
+            Role::Anthropic => "anthropic",
+            Role::Gemini => "gemini",
+        }
+    }
+
+    /// Whether the key goes into `authorization`.
+    fn is_bearer(self) -> bool {
+        matches!(self, Role::OpenAi | Role::Classifier)
+    }
+
+    /// What a base URL of this role ends in.
+    pub fn version(self) -> &'static str {
+        match self {
+            Role::OpenAi | Role::Classifier => "/v1",
+            Role::Anthropic | Role::Gemini => "",
+        }
+    }
 }
 
 impl Endpoint {
@@ -167,14 +205,32 @@ impl Place {
             None => host.to_string(),
         };
         let base = url.path().trim_end_matches('/');
-        let version = if role == Role::Anthropic { "/v1" } else { "" };
+        // Both have an endpoint compatible with OpenAI's: https://docs.claude.com/en/api/openai-sdk and
+        // https://ai.google.dev/gemini-api/docs/openai
+        let (root, chat) = match role {
+            Role::OpenAi | Role::Classifier => {
+                (base.strip_suffix("/v1").unwrap_or(base), base.to_owned())
+            }
+            Role::Anthropic => (base, format!("{base}/v1")),
+            Role::Gemini => (base, format!("{base}/v1beta/openai")),
+        };
         Ok(Place {
             port: url.port_or_known_default().ok_or("no port")?,
-            path: format!("{base}{version}/chat/completions"),
+            root: root.to_owned(),
+            chat,
             host,
             tls,
             authority,
         })
+    }
+
+    /// Where a wire format is served under this base URL; `api` as a policy names it.
+    pub fn path(&self, api: &str) -> String {
+        match api {
+            "anthropic" => format!("{}/v1/messages", self.root),
+            "gemini" => format!("{}/v1beta/models/{{model}}", self.root),
+            _ => format!("{}/chat/completions", self.chat),
+        }
     }
 }
 
@@ -184,12 +240,7 @@ impl Settings {
     /// What the environment says; see `make help` for the variables. A variable that is set but empty counts as not set.
     pub fn from_env(version: Version) -> Result<Self, String> {
         let mut endpoints = Endpoints::new();
-        let roles = [
-            ("openai", Role::OpenAi),
-            ("anthropic", Role::Anthropic),
-            ("classifier", Role::Classifier),
-        ];
-        for (cluster, role) in roles {
+        for (cluster, role) in ENDPOINTS {
             let (url, key) = (
                 format!("{}_BASE_URL", cluster.to_uppercase()),
                 format!("{}_API_KEY", cluster.to_uppercase()),
@@ -406,7 +457,7 @@ fn render_secrets(settings: &Settings) -> Result<(), String> {
         let model = if shipped(cluster) {
             cluster.as_str()
         } else {
-            "openai"
+            endpoint.role.model()
         };
         let mut doc = Doc::load(settings, &format!("sds/{model}.yaml"))?;
         *doc.at("resources.0.name")? = cluster.as_str().into();
@@ -414,7 +465,8 @@ fn render_secrets(settings: &Settings) -> Result<(), String> {
             format!("secrets/{cluster}").into();
         write_doc(settings, &format!("sds/{cluster}.yaml"), &doc)?;
         let key = endpoint.key.as_ref().map_or("", |key| key.0.as_str());
-        let prefix = if settings.version < VALUE_PREFIX && !key.is_empty() {
+        let is_prefixed = endpoint.role.is_bearer() && !key.is_empty();
+        let prefix = if settings.version < VALUE_PREFIX && is_prefixed {
             "Bearer "
         } else {
             ""
@@ -504,7 +556,10 @@ fn api_key_auth(keys: &[(String, Secret)]) -> Value {
         (Value::from("credentials"), credentials.into()),
         (
             Value::from("key_sources"),
-            vec![text(&[("header", "authorization")])].into(),
+            ["authorization", "x-api-key"]
+                .map(|header| text(&[("header", header)]))
+                .to_vec()
+                .into(),
         ),
         (Value::from("forwarding"), forwarding),
     ]
@@ -546,17 +601,16 @@ fn clusters(settings: &Settings) -> Result<Doc, String> {
                 .as_sequence()
                 .cloned()
                 .unwrap_or_default();
-            for copied in ["openai", "openai_endpoints"] {
-                let at = named(&shipped, copied)
+            let model = endpoint.role.model();
+            let endpoints = |of: &str| format!("{of}_endpoints");
+            for copied in [model.to_owned(), endpoints(model)] {
+                let at = named(&shipped, &copied)
                     .ok_or_else(|| format!("clusters.yaml: no `{copied}` to copy"))?;
                 let mut copy = shipped.get(at).cloned().unwrap_or_default();
-                rename(
-                    &mut copy,
-                    "openai_endpoints",
-                    &format!("{cluster}_endpoints"),
-                );
-                rename(&mut copy, "sds/openai.yaml", &format!("sds/{cluster}.yaml"));
-                rename(&mut copy, "openai", cluster);
+                let secret = |of: &str| format!("sds/{of}.yaml");
+                rename(&mut copy, &endpoints(model), &endpoints(cluster));
+                rename(&mut copy, &secret(model), &secret(cluster));
+                rename(&mut copy, model, cluster);
                 list.push(copy);
             }
         }
@@ -759,44 +813,71 @@ mod tests {
 
     #[test]
     fn base_urls() {
-        let check = |role, url: &str, expected: Result<(&str, u16, bool, &str), &str>| {
+        type Expected<'a> = Result<(&'a str, u16, bool, [&'a str; 3]), &'a str>;
+        let check = |role, url: &str, expected: Expected<'_>| {
             let endpoint = Endpoint::new(role, Some(url), None);
-            let place = endpoint.as_ref().map(|e| {
-                let place = e.place().unwrap();
-                (
-                    place.authority.as_str(),
-                    place.port,
-                    place.tls,
-                    place.path.as_str(),
-                )
+            let place = endpoint.as_ref().map(|e| e.place().unwrap());
+            let paths = place.map(|p| ["openai", "anthropic", "gemini"].map(|api| p.path(api)));
+            let expected = expected.map(|(authority, port, tls, paths)| {
+                ((authority, port, tls), paths.map(str::to_owned))
             });
-            assert_eq!(place.map_err(String::as_str), expected, "{url}");
+            let place = place.map(|p| (p.authority.as_str(), p.port, p.tls));
+            let got = place.and_then(|place| Ok((place, paths?)));
+            assert_eq!(got.map_err(String::as_str), expected, "{url}");
         };
-        use Role::{Anthropic, OpenAi};
+        use Role::{Anthropic, Gemini, OpenAi};
+        let at_root = |chat| [chat, "/v1/messages", "/v1beta/models/{model}"];
+        let ours = at_root("/v1/chat/completions");
         check(
             OpenAi,
             "https://api.openai.com/v1",
-            Ok(("api.openai.com", 443, true, "/v1/chat/completions")),
+            Ok(("api.openai.com", 443, true, ours)),
         );
         check(
             OpenAi,
             "http://127.0.0.1:8000/v1/",
-            Ok(("127.0.0.1:8000", 8000, false, "/v1/chat/completions")),
+            Ok(("127.0.0.1:8000", 8000, false, ours)),
         );
-        check(
-            OpenAi,
-            "http://h:80/a/b/v1",
-            Ok(("h", 80, false, "/a/b/v1/chat/completions")),
-        );
+        let deep = [
+            "/a/b/v1/chat/completions",
+            "/a/b/v1/messages",
+            "/a/b/v1beta/models/{model}",
+        ];
+        check(OpenAi, "http://h:80/a/b/v1", Ok(("h", 80, false, deep)));
+        check(Anthropic, "http://h/a/b/", Ok(("h", 80, false, deep)));
         check(
             OpenAi,
             "https://[::1]:8443/v1",
-            Ok(("[::1]:8443", 8443, true, "/v1/chat/completions")),
+            Ok(("[::1]:8443", 8443, true, ours)),
+        );
+        check(
+            OpenAi,
+            "https://h/openai/v4",
+            Ok((
+                "h",
+                443,
+                true,
+                [
+                    "/openai/v4/chat/completions",
+                    "/openai/v4/v1/messages",
+                    "/openai/v4/v1beta/models/{model}",
+                ],
+            )),
         );
         check(
             Anthropic,
             "https://api.anthropic.com",
-            Ok(("api.anthropic.com", 443, true, "/v1/chat/completions")),
+            Ok(("api.anthropic.com", 443, true, ours)),
+        );
+        check(
+            Gemini,
+            "https://generativelanguage.googleapis.com/",
+            Ok((
+                "generativelanguage.googleapis.com",
+                443,
+                true,
+                at_root("/v1beta/openai/chat/completions"),
+            )),
         );
         check(
             OpenAi,
@@ -827,11 +908,7 @@ mod tests {
         let mut settings = Settings::for_test(&dir, Version(1, 40, 0)).unwrap();
         settings.wasm = dir.join("given.wasm");
         fs::write(&settings.wasm, "wasm").unwrap();
-        for (cluster, role) in [
-            ("openai", Role::OpenAi),
-            ("anthropic", Role::Anthropic),
-            ("classifier", Role::Classifier),
-        ] {
+        for (cluster, role) in ENDPOINTS {
             let endpoint =
                 Endpoint::new(role, Some("http://127.0.0.1:9/v1"), Some("sk-secret")).unwrap();
             settings.endpoints.insert(cluster.into(), endpoint);
@@ -914,18 +991,32 @@ mod tests {
     }
 
     #[test]
+    fn a_further_provider_of_anthropics_gets_its_key_as_anthropic_wants_it() {
+        let (dir, notes) = rendered("fourth", |settings| {
+            let endpoint = Endpoint::new(Role::Anthropic, None, Some("sk-secret")).unwrap();
+            settings.endpoints.insert("fourth".into(), endpoint);
+        });
+        notes.unwrap();
+        let clusters = load(&dir, "clusters.yaml");
+        let list = clusters["resources"].as_sequence().unwrap();
+        let fourth = list.iter().find(|c| c["name"] == "fourth").unwrap();
+        let fourth = serde_norway::to_string(fourth).unwrap();
+        assert!(fourth.contains("header: x-api-key"), "{fourth}");
+        assert!(fourth.contains("path: sds/fourth.yaml"), "{fourth}");
+        assert!(!fourth.contains("authorization"), "{fourth}");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn what_is_not_configured_has_no_cluster() {
         let (dir, notes) = rendered("out", |settings| {
-            for (cluster, role) in [
-                ("anthropic", Role::Anthropic),
-                ("classifier", Role::Classifier),
-            ] {
+            for (cluster, role) in ENDPOINTS.into_iter().filter(|(c, _)| *c != "openai") {
                 settings
                     .endpoints
                     .insert(cluster.into(), Endpoint::new(role, None, None).unwrap());
             }
         });
-        assert_eq!(notes.unwrap().len(), 3);
+        assert_eq!(notes.unwrap().len(), 4);
         assert_eq!(
             names(&load(&dir, "clusters.yaml")["resources"]),
             ["openai", "openai_endpoints", "unavailable"]
@@ -958,6 +1049,8 @@ mod tests {
                 "{version}"
             );
             assert_eq!(text("secrets/openai"), secret, "{version}");
+            assert_eq!(text("secrets/anthropic"), "sk-secret", "{version}");
+            assert_eq!(text("secrets/gemini"), "sk-secret", "{version}");
             fs::remove_dir_all(dir).unwrap();
         };
         check(Version(1, 36, 4), false, false, "Bearer sk-secret");

@@ -45,7 +45,7 @@ fn free_port() -> u16 {
 fn serve() -> Serve {
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
-    for name in ["OPENAI", "ANTHROPIC", "CLASSIFIER"] {
+    for name in ["OPENAI", "ANTHROPIC", "GEMINI", "CLASSIFIER"] {
         command.env_remove(format!("{name}_API_KEY"));
         command.env_remove(format!("{name}_BASE_URL"));
     }

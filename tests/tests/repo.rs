@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pointsman::policy::Policy;
+use pointsman::policy::{Api, Policy};
 use pointsman::provider::error::moves_on;
 use pointsman_tests::policy_file;
 use pointsman_tests::render::{self, Endpoints};
@@ -85,7 +85,8 @@ fn the_shipped_policies_are_valid() {
     for tier in &shipped.tiers {
         let mut providers: Vec<&str> = tier.targets.iter().map(|t| &*t.provider.name).collect();
         providers.sort_unstable();
-        assert_eq!(providers, ["anthropic", "openai"], "{}", tier.name);
+        let all = ["anthropic", "gemini", "openai"];
+        assert_eq!(providers, all, "{}", tier.name);
     }
     // The one that stands in the file that is rendered over.
     let router = yaml("envoy/ecds/router.yaml");
@@ -118,6 +119,30 @@ fn the_routes_and_clusters_know_what_the_shipped_policy_names() {
             .iter()
             .filter_map(|f| f["name"].as_str())
             .collect();
+        // In the header that its format wants.
+        let injector = &options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"]
+            [1]["typed_config"]["credential"]["typed_config"];
+        let (header, prefix) = match provider.api {
+            Api::OpenAi => ("authorization", Value::from("Bearer ")),
+            Api::Anthropic => ("x-api-key", Value::Null),
+            Api::Gemini => ("x-goog-api-key", Value::Null),
+        };
+        assert_eq!(injector["header"], header, "{name}");
+        assert_eq!(
+            injector
+                .get("header_value_prefix")
+                .cloned()
+                .unwrap_or_default(),
+            prefix
+        );
+        assert_eq!(injector["credential"]["name"], name, "{name}");
+        let secret = yaml(&format!("envoy/sds/{name}.yaml"))["resources"][0].clone();
+        assert_eq!(secret["name"], name);
+        let file = format!("secrets/{name}");
+        assert_eq!(
+            secret["generic_secret"]["secret"]["filename"],
+            file.as_str()
+        );
         // The filter never sees the key, which is injected after it.
         assert_eq!(
             filters,
@@ -137,12 +162,24 @@ fn the_routes_and_clusters_know_what_the_shipped_policy_names() {
         matcher["input"]["typed_config"]["key"],
         format!("wasm.{state}").as_str()
     );
-    // What the policy admits is routed.
+    // What the policy admits is routed, and nothing else; the 404 names it.
     let routes = yaml("envoy/routes.yaml")["resources"][0]["virtual_hosts"][0]["routes"].clone();
-    assert_eq!(
-        policy.admit.paths,
-        [routes[0]["match"]["path"].as_str().expect("a path")]
-    );
+    let regex = routes[0]["match"]["safe_regex"]["regex"].as_str();
+    let messages = policy.admit.messages_paths.iter();
+    let messages = messages.map(|path| format!("{path}(/count_tokens)?"));
+    let admitted: Vec<String> = policy.admit.paths.iter().cloned().chain(messages).collect();
+    assert_eq!(regex, Some(admitted.join("|").as_str()));
+    let not_found = &routes[2]["direct_response"];
+    assert_eq!(not_found["status"], 404);
+    let not_found = not_found["body"]["inline_string"].as_str().expect("text");
+    for path in policy
+        .admit
+        .paths
+        .iter()
+        .chain(&policy.admit.messages_paths)
+    {
+        assert!(not_found.contains(&format!("POST {path}")), "{path}");
+    }
     assert_eq!(
         routes[1]["match"]["path_separated_prefix"],
         policy.admit.models_path.as_str()

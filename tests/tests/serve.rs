@@ -224,6 +224,7 @@ async fn without_keys_the_first_curl_is_answered_by_stand_ins_without_network() 
         "no API key and no base URL is set: stand-ins on loopback answer",
         "stand-in for openai",
         "stand-in for anthropic",
+        "stand-in for gemini",
         "stand-in for classifier",
         "no client keys",
     ] {
@@ -266,7 +267,7 @@ async fn without_keys_the_first_curl_is_answered_by_stand_ins_without_network() 
         .lines()
         .filter(|line| line.contains("::cx_active::"))
         .collect();
-    assert!(hosts.len() >= 4, "{clusters}");
+    assert!(hosts.len() >= 5, "{clusters}");
     for host in hosts {
         assert!(
             host.contains("::127.0.0.1:") || host.contains("::envoy://"),
@@ -274,6 +275,24 @@ async fn without_keys_the_first_curl_is_answered_by_stand_ins_without_network() 
         );
     }
     assert!(!clusters.contains("api.openai.com"), "{clusters}");
+    // Each speaks its own format, and the client is none the wiser.
+    for model in ["gpt-5-nano", "claude-haiku-4-5", "gemini-2.5-flash-lite"] {
+        let reply = serve.chat(&[], model).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let name = reply.header("x-routed-provider");
+        let words = format!("This is the stand-in for {name}, answering as {model}:");
+        assert!(reply.content().starts_with(&words), "{}", reply.text());
+    }
+    serve.wait_for("\"provider\":\"gemini\"").await;
+    let logged = serve.said();
+    let logged = logged
+        .lines()
+        .find(|l| l.contains("\"provider\":\"gemini\""));
+    let logged: Value = serde_json::from_str(logged.expect("a line")).expect("JSON");
+    for tokens in ["input_tokens", "output_tokens"] {
+        let tokens = logged[tokens].as_str().and_then(|n| n.parse::<u64>().ok());
+        assert!(tokens.is_some_and(|n| n > 0), "{logged}");
+    }
 
     // SIGINT, as of Ctrl-C.
     stops_cleanly(&mut serve, "INT").await;
@@ -296,10 +315,18 @@ async fn stops_cleanly(serve: &mut Serve, signal: &str) {
     assert!(Conn::open(serve.port).await.is_err());
 }
 
+/// An answer of Anthropic's: <https://docs.claude.com/en/api/messages>.
+const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":2}}"#;
+
+/// An answer of Gemini's: <https://ai.google.dev/api/generate-content>.
+const GENERATED: &str = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hello"}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":2,"totalTokenCount":7},"modelVersion":"m","responseId":"r1"}"#;
+
 #[tokio::test]
 async fn keys_and_base_urls_lead_where_they_say() {
-    let [openai, anthropic, classifier] =
-        ["openai", "anthropic", "classifier"].map(|name| Upstream::start(name).expect("starts"));
+    let [openai, anthropic, gemini, classifier] = ["openai", "anthropic", "gemini", "classifier"]
+        .map(|name| Upstream::start(name).expect("starts"));
+    anthropic.set(Behaviour::Body(MESSAGE.into()));
+    gemini.set(Behaviour::Body(GENERATED.into()));
     let keys = file(
         "client-keys.yaml",
         "team-a: client-key-of-team-a\nteam-b: client-key-of-team-b\n",
@@ -313,6 +340,8 @@ async fn keys_and_base_urls_lead_where_they_say() {
         // Without the /v1, as Anthropic's own SDK reads it.
         ("ANTHROPIC_BASE_URL", &format!("{}/proxy", anthropic.url())),
         ("ANTHROPIC_API_KEY", "private-key-of-anthropic"),
+        ("GEMINI_BASE_URL", &format!("{}/google/", gemini.url())),
+        ("GEMINI_API_KEY", "private-key-of-gemini"),
         // By name, which is looked up.
         (
             "CLASSIFIER_BASE_URL",
@@ -336,36 +365,67 @@ async fn keys_and_base_urls_lead_where_they_say() {
     assert_eq!(refused.status, 401);
     assert_eq!(refused.json()["error"]["code"], "invalid_api_key");
     assert_eq!(openai.counters().requests, 0);
-    let key = [("authorization", "Bearer client-key-of-team-b")];
+    let bearer = ("authorization", "Bearer client-key-of-team-b");
+    let api_key = ("x-api-key", "client-key-of-team-b");
     // `quality` begins at anthropic, `fast` at openai.
-    for (model, attempts) in [
-        ("auto", "anthropic=200"),
-        ("fast", "openai=503, anthropic=200"),
-        ("fast", "openai=200"),
+    for (key, model, attempts) in [
+        (bearer, "auto", "anthropic=200"),
+        (api_key, "fast", "openai=503, anthropic=200"),
+        (bearer, "fast", "openai=200"),
+        (api_key, "gemini-2.5-flash", "gemini=200"),
     ] {
-        let reply = serve.chat(&key, model).await;
+        let reply = serve.chat(&[key], model).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert_eq!(reply.header("x-routed-attempts"), attempts);
     }
-    for (upstream, path, host) in [
-        (&openai, "/some/prefix/v1/chat/completions", "127.0.0.1"),
-        (&anthropic, "/proxy/v1/chat/completions", "127.0.0.1"),
-        (&classifier, "/v1/chat/completions", "localhost"),
+    // Every attempt fails but the last: none sees another's key.
+    openai.next([Behaviour::error(503)]);
+    anthropic.next([Behaviour::error(529)]);
+    let reply = serve
+        .chat(&[bearer, ("x-api-key", "client-key-of-team-a")], "fast")
+        .await;
+    let attempts = "openai=503, anthropic=529, gemini=200";
+    assert_eq!(reply.header("x-routed-attempts"), attempts);
+    let generate = |model: &str| format!("/google/v1beta/models/{model}:generateContent");
+    let [flash, lite] = ["gemini-2.5-flash", "gemini-2.5-flash-lite"].map(generate);
+    let chat = "/some/prefix/v1/chat/completions";
+    let key_headers = ["authorization", "x-api-key", "x-goog-api-key"];
+    for (upstream, paths, host, key_header) in [
+        (&openai, [chat; 3].as_slice(), "127.0.0.1", "authorization"),
+        (
+            &anthropic,
+            &["/proxy/v1/messages"; 3],
+            "127.0.0.1",
+            "x-api-key",
+        ),
+        (&gemini, &[&flash, &lite], "127.0.0.1", "x-goog-api-key"),
+        (
+            &classifier,
+            &["/v1/chat/completions"],
+            "localhost",
+            "authorization",
+        ),
     ] {
-        for seen in upstream.requests() {
-            let name = upstream.name();
-            assert_eq!(seen.path, path, "{name}");
-            assert_eq!(
-                seen.header("host"),
-                format!("{host}:{}", upstream.port()),
-                "{name}"
-            );
-            assert_eq!(
-                seen.header("authorization"),
-                format!("Bearer private-key-of-{name}")
-            );
+        let name = upstream.name();
+        let requests = upstream.requests();
+        let asked: Vec<&str> = requests.iter().map(|seen| seen.path.as_str()).collect();
+        assert_eq!(asked, paths, "{name}");
+        let prefix = if key_header == "authorization" {
+            "Bearer "
+        } else {
+            ""
+        };
+        for seen in &requests {
+            let host = format!("{host}:{}", upstream.port());
+            assert_eq!(seen.header("host"), host, "{name}");
+            for header in key_headers {
+                let expected = match header == key_header {
+                    true => format!("{prefix}private-key-of-{name}"),
+                    false => String::new(),
+                };
+                assert_eq!(seen.header(header), expected, "{name} {header}");
+            }
         }
-        assert!(upstream.counters().requests > 0);
     }
     // The access log is on its standard output; keys are on neither.
     serve.wait_for("\"caller\":\"team-b\"").await;
@@ -392,6 +452,7 @@ async fn with_only_some_keys_the_rest_is_left_out_and_it_says_so() {
     let said = serve.said();
     for words in [
         "provider anthropic is left out: neither ANTHROPIC_API_KEY nor ANTHROPIC_BASE_URL is set",
+        "provider gemini is left out: neither GEMINI_API_KEY nor GEMINI_BASE_URL is set",
         "claude-sonnet-4-5",
         "the LLM classifier is left out: neither CLASSIFIER_API_KEY nor CLASSIFIER_BASE_URL is set",
     ] {
@@ -416,7 +477,7 @@ async fn with_only_some_keys_the_rest_is_left_out_and_it_says_so() {
         .expect("an answer")
         .text();
     assert!(
-        models.contains("gpt-5") && !models.contains("claude"),
+        models.contains("gpt-5") && !models.contains("claude") && !models.contains("gemini"),
         "{models}"
     );
     // Without a key nothing is sent as one.

@@ -118,6 +118,8 @@ async fn an_https_base_url_is_verified_by_name_or_address_and_speaks_http_2() {
             .endpoints
             .insert(name.into(), endpoint.expect("a base URL"));
     }
+    let none = Endpoint::new(Role::Gemini, None, None).expect("none");
+    settings.endpoints.insert("gemini".into(), none);
     render::render(&settings).expect("rendered");
     // Not anthropic's: its certificate is nobody's that the system trusts.
     trust(&settings.out_dir, &["openai_endpoints", "classifier"]);

@@ -98,21 +98,18 @@ async fn stand_in(settings: &mut Settings) -> Result<Vec<StandIn>, String> {
     let fail = |e: io::Error| format!("stand-in: {e}");
     say("no API key and no base URL is set: stand-ins on loopback answer, and no model is asked.");
     say(
-        "for real ones set OPENAI_API_KEY, ANTHROPIC_API_KEY, CLASSIFIER_API_KEY, or …_BASE_URL; `make help` lists them",
+        "for real ones set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, CLASSIFIER_API_KEY, or …_BASE_URL; `make help` lists them",
     );
     let mut stand_ins = Vec::new();
-    for (cluster, role) in [
-        ("openai", Role::OpenAi),
-        ("anthropic", Role::Anthropic),
-        ("classifier", Role::Classifier),
-    ] {
+    for (cluster, role) in render::ENDPOINTS {
         let server = match role {
+            Role::OpenAi => StandIn::provider(cluster).await,
+            Role::Anthropic => StandIn::anthropic(cluster).await,
+            Role::Gemini => StandIn::gemini(cluster).await,
             Role::Classifier => StandIn::classifier().await,
-            Role::OpenAi | Role::Anthropic => StandIn::provider(cluster).await,
         }
         .map_err(fail)?;
-        let version = if role == Role::Anthropic { "" } else { "/v1" };
-        let url = format!("http://{}{version}", server.address);
+        let url = format!("http://{}{}", server.address, role.version());
         say(&format!("  stand-in for {cluster}: {url}"));
         settings
             .endpoints

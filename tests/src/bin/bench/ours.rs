@@ -19,7 +19,8 @@ pub async fn start_ours(setup: &Setup, concurrency: u32) -> Result<Envoy> {
     let origin = format!("http://127.0.0.1:{}", setup.provider_port);
     for (cluster, role, base_url) in [
         ("openai", Role::OpenAi, Some(format!("{origin}/v1"))),
-        ("anthropic", Role::Anthropic, Some(origin)),
+        ("anthropic", Role::Anthropic, Some(origin.clone())),
+        ("gemini", Role::Gemini, Some(origin)),
         ("classifier", Role::Classifier, None),
     ] {
         let key = base_url.is_some().then_some("bench-key");
