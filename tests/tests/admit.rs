@@ -69,7 +69,7 @@ fn more_routes(dir: &Path) {
     let routes = routes.expect("routes");
     let mut team = routes[0].clone();
     team["name"] = "team".into();
-    team["match"]["path"] = "/team/chat".into();
+    team["match"]["safe_regex"]["regex"] = "/team/chat".into();
     let other = "{name: other, match: {prefix: /other}, route: {cluster: gamma_endpoints}}";
     routes.insert(0, team);
     routes.insert(0, serde_norway::from_str(other).expect("a route"));
@@ -159,6 +159,10 @@ async fn only_post_on_a_configured_path_is_handled() {
         ("POST", "/v1/chat/completions/"),
         ("POST", "/v1/chat"),
         ("POST", "/v1/chat%2Fcompletions"),
+        ("POST", "/v1/chat/completions/count_tokens"),
+        ("GET", "/v1/messages"),
+        ("POST", "/v1/messages/"),
+        ("POST", "/v1/messages/batches"),
         ("GET", "/v1/modelsx"),
     ] {
         let raw = request(method, path, &[JSON], body.as_bytes());

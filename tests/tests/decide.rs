@@ -527,7 +527,7 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
     let b = format!("Bearer {KEY_OF_B}");
     let short = format!("Bearer {}", &KEY_OF_A[..KEY_OF_A.len() - 1]);
 
-    let strangers: [Headers<'_>; 6] = [
+    let strangers: [Headers<'_>; 8] = [
         &[],
         &[("x-client-id", "team-a")],
         &[
@@ -536,7 +536,13 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
         ],
         &[("authorization", &short)],
         &[("authorization", "Bearer ")],
-        &[("x-api-key", KEY_OF_A)],
+        &[("x-api-key", &KEY_OF_A[1..])],
+        &[("x-api-key", ""), ("x-client-id", "team-a")],
+        // Where both are, the first counts.
+        &[
+            ("authorization", "Bearer of-nobody"),
+            ("x-api-key", KEY_OF_A),
+        ],
     ];
     for headers in strangers {
         for reply in [
@@ -552,7 +558,9 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
                 "{}",
                 reply.text()
             );
-            assert!(message.contains("Authorization: Bearer"), "{message}");
+            for way in ["Authorization: Bearer <key>", "x-api-key: <key>"] {
+                assert!(message.contains(way), "{message}");
+            }
             assert_eq!(reply.header("content-type"), "application/json");
         }
     }
@@ -564,7 +572,7 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
     // The key decides who calls, whatever the client says.
     let team_a = "200 default quality beta/beta-large";
     let team_b = "200 default single alpha/alpha-small";
-    let cases: [(Headers<'_>, &str); 4] = [
+    let cases: [(Headers<'_>, &str); 6] = [
         (&[("authorization", &a)], team_a),
         (&[("authorization", &a), ("x-client-id", "team-b")], team_a),
         (&[("authorization", &b)], team_b),
@@ -576,6 +584,9 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
             ],
             team_b,
         ),
+        // As Anthropic's SDKs send it; a second key goes no further either.
+        (&[("x-api-key", KEY_OF_A)], team_a),
+        (&[("authorization", &b), ("x-api-key", KEY_OF_A)], team_b),
     ];
     for (headers, expected) in cases {
         let reply = gateway.chat(headers, "auto").await;
@@ -596,12 +607,13 @@ async fn a_client_key_names_the_caller_and_goes_no_further() {
             }
         }
     }
-    let log = gateway.access_log(16).await;
-    let callers: Vec<_> = log[12..]
+    let log = gateway.access_log(22).await;
+    let callers: Vec<_> = log[16..]
         .iter()
         .map(|line| line["caller"].clone())
         .collect();
-    assert_eq!(callers, ["team-a", "team-a", "team-b", "team-b"]);
+    let expected = ["team-a", "team-a", "team-b", "team-b", "team-a", "team-b"];
+    assert_eq!(callers, expected);
     let logged = format!("{log:?}{}", gateway.log());
     assert!(!logged.contains(KEY_OF_A) && !logged.contains(KEY_OF_B));
 }

@@ -93,6 +93,31 @@ async fn requests_attempts_and_classifications_are_counted_by_their_labels() {
             r#"pointsman_requests_total{source="model",tier="quality"}"#,
             1,
         ),
+        // Seven tokens of each prompt, five of a one-shot answer, three of a stream.
+        (
+            r#"pointsman_tokens_total{model="alpha-small",provider="alpha",tier="fast",type="input"}"#,
+            4 * 7,
+        ),
+        (
+            r#"pointsman_tokens_total{model="alpha-small",provider="alpha",tier="fast",type="output"}"#,
+            4 * 5,
+        ),
+        (
+            r#"pointsman_tokens_total{model="beta-large",provider="beta",tier="quality",type="input"}"#,
+            3 * 7,
+        ),
+        (
+            r#"pointsman_tokens_total{model="beta-large",provider="beta",tier="quality",type="output"}"#,
+            3 + 2 * 5,
+        ),
+        (
+            r#"pointsman_tokens_total{model="beta-small",provider="beta",tier="fast",type="input"}"#,
+            7,
+        ),
+        (
+            r#"pointsman_tokens_total{model="beta-small",provider="beta",tier="fast",type="output"}"#,
+            5,
+        ),
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     assert_eq!(counted(&gateway.envoy).await, BTreeMap::from(expected));

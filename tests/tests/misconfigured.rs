@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pointsman_tests::client::Reply;
+use pointsman_tests::client::{self, Reply};
 use pointsman_tests::edit;
 use pointsman_tests::envoy::{self, Envoy, Output, Reload};
 use pointsman_tests::gateway::{Gateway, Options, POLICY, chat};
@@ -189,6 +189,30 @@ async fn a_target_that_leads_astray_is_named_and_the_next_request_is_served() {
         "{}",
         reply.text()
     );
+}
+
+#[tokio::test]
+async fn a_routed_path_that_the_policy_does_not_admit_reaches_no_provider() {
+    let options = Options {
+        policy: format!("{POLICY}admit: {{paths: [/other], messages_paths: []}}\n"),
+        ..Options::default()
+    };
+    let gateway = Gateway::start_with("not-admitted", options).await;
+    let json = [(&b"content-type"[..], &b"application/json"[..])];
+    for path in [
+        "/v1/chat/completions",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+    ] {
+        let body = chat("fast", false).to_string();
+        let raw = client::request("POST", path, &json, body.as_bytes());
+        let reply = client::send(gateway.port(), &raw).await;
+        let reply = reply.expect("an answer");
+        check_error(&reply, 503, "cluster_not_mapped", &["admit.messages_paths"]);
+    }
+    for provider in gateway.providers() {
+        assert_eq!(provider.counters().requests, 0, "{}", provider.name());
+    }
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ async fn the_last_providers_error_comes_in_openais_form() {
         (
             json(529, r#"{"error":"overloaded"}"#),
             529,
-            "provider_failed",
+            "provider_overloaded",
             "overloaded",
         ),
         (
