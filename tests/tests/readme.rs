@@ -75,10 +75,22 @@ fn masked(text: &str) -> String {
     let line = |line: &str| -> String {
         match line.split_once(": ") {
             Some((name @ ("date" | "x-classification-time"), _)) => format!("{name}: …"),
-            _ => line.trim_end().to_owned(),
+            _ => masked_created(line.trim_end()),
         }
     };
     text.trim().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// `created` is when an answer was translated.
+fn masked_created(line: &str) -> String {
+    const KEY: &str = "\"created\":";
+    match line.split_once(KEY) {
+        Some((before, after)) => {
+            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{before}{KEY}…{rest}")
+        }
+        None => line.to_owned(),
+    }
 }
 
 #[test]

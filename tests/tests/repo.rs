@@ -198,10 +198,10 @@ fn every_label_is_read_back_by_envoy() {
         let regex = format!("({name}=\\.=(.*?);\\.)");
         assert_eq!(tag["regex"], regex.as_str(), "{name}");
     }
-    // `("label", …)` inside of a `tags: vec![…]`.
+    // `("label", …)` inside of a `let tags = […]`.
     let mut labels = Vec::new();
     for (_, source) in sources("filter/src") {
-        for tagged in source.split("tags: vec![").skip(1) {
+        for tagged in source.split("let tags = [").skip(1) {
             let list = tagged.split(']').next().unwrap_or_default();
             labels.extend(
                 list.split("(\"")
