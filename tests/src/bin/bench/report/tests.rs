@@ -131,7 +131,7 @@ fn judges_by_the_floor() {
             [40.0, 40.0, 41.0],
             events,
             30,
-            "fail fail pass pass",
+            "fail fail fail pass",
         ),
         (
             "an event, fast",
@@ -142,15 +142,15 @@ fn judges_by_the_floor() {
         ),
         (
             "an event, slow",
-            fast,
-            [50.0, 60.0, 70.0],
+            [200.0, 300.0, 500.0],
+            [50.0, 60.0, 75.0],
             30,
             "pass pass pass pass",
         ),
         (
             "an event, slow, too much",
-            fast,
-            [50.0, 60.0, 70.5],
+            [200.0, 300.0, 500.0],
+            [50.0, 60.0, 75.5],
             30,
             "pass pass fail pass",
         ),

@@ -26,12 +26,8 @@ const MAX_FLOORS: f64 = REFERENCE_ADDED / REFERENCE_FLOOR;
 /// cores: 0.85 = bare / (bare + 1), hence bare = 0.85 / 0.15 = 5.67.
 const BARE_IN_FLOORS: f64 = REFERENCE_FLOOR_RATIO / (1.0 - REFERENCE_FLOOR_RATIO);
 
-/// Added CPU per streamed event, microseconds, on a machine like that one.
-const MAX_PER_EVENT: f64 = 5.0;
-/// The same in floors. The floor does nothing with an event but be called for it, in both roles; on a slow machine those
-/// calls alone take a good part of 5 us (2.7 us where a bare request takes 140 us), and the bar would say what the machine
-/// is, not what the filter is. So whichever is larger: what the calls cost, and as much again.
-const MAX_FLOORS_PER_EVENT: f64 = 2.0;
+/// Added CPU per streamed event, in what the floor adds to a whole request: 5 us where that is 20 us.
+const MAX_FLOORS_PER_EVENT: f64 = 5.0 / REFERENCE_FLOOR;
 
 /// Added memory per worker, MiB. Memory does not depend on how fast the machine is.
 const MAX_PER_WORKER: f64 = 16.0;
@@ -104,10 +100,14 @@ impl Report {
                 limit: Limit::AtLeast(MIN_RATIO),
             });
         }
-        if let Some(series) = self.series(EVENTS) {
-            let added = |who| series.added(who, Sample::cpu_per_event).median;
-            let limit = MAX_PER_EVENT.max(MAX_FLOORS_PER_EVENT * added(FLOOR));
-            verdicts.push(at_most("added CPU per event, us", added(JUDGED), limit));
+        if let (Some(series), Some(requests)) = (self.series(EVENTS), self.series(SATURATED)) {
+            let event = series.added(JUDGED, Sample::cpu_per_event).median;
+            let floor = requests.added(FLOOR, Sample::cpu_per_request).median;
+            verdicts.push(at_most(
+                "added CPU per event, us",
+                event,
+                MAX_FLOORS_PER_EVENT * floor,
+            ));
         }
         verdicts.push(at_most(
             "added memory per worker, MiB",
