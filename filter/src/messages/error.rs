@@ -13,6 +13,8 @@ use super::answer::completion::{Text, is, number};
 use super::answer::parts::escaped;
 use crate::chat::error::ErrorReply;
 use crate::chat::json::object;
+use crate::chat::request::Dialect;
+use crate::http::Reply;
 
 /// Any failure of the server's.
 pub(super) const API: &str = "api_error";
@@ -82,6 +84,14 @@ pub fn from_openai(status: u16, body: &[u8]) -> Vec<u8> {
             let message = format!("the gateway answered {status} without a reason: {advice}");
             form(kind_of(status), Text(&message))
         }
+    }
+}
+
+/// The gateway's own error, in the form of a client that speaks `client`.
+pub fn reply(client: Dialect, error: &ErrorReply) -> Reply {
+    match client.is_messages() {
+        true => Reply::json(error.status, Vec::new(), body(error)),
+        false => error.into(),
     }
 }
 

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::adapt::{self, Adapted, Unadaptable, Wire};
+use super::adapt::{self, Adapted, Unadaptable};
 use super::headers::{AttemptHeaders, request_headers};
 use super::judge::Outcome;
 use crate::chat::error::ErrorReply;
-use crate::http::{Action, HeaderLine, Headers, Reply};
+use crate::http::{Action, HeaderLine, Headers};
 use crate::messages;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
@@ -59,6 +59,13 @@ pub enum Event<'a> {
     },
     /// The attempt is over. `connect_failed`: it never had a connection.
     Done { connect_failed: bool },
+}
+
+impl Event<'_> {
+    /// Whether this event looks at the clock: reading it is not free.
+    pub fn is_timed(&self) -> bool {
+        matches!(self, Event::RequestHeaders { .. } | Event::Done { .. })
+    }
 }
 
 /// What the attempts of one worker share: what was warned of already.
@@ -209,7 +216,6 @@ impl ProviderAttempt {
             return misconfigured("the plan has no target");
         };
         let next = plan.targets.get(index.saturating_add(1)).unwrap_or(target);
-        let next_cluster = next.cluster.to_owned();
         attempts.begun = attempts.begun.saturating_add(1);
         attempts.target = index;
         actions.push(Action::Pause);
@@ -218,12 +224,11 @@ impl ProviderAttempt {
             body_len: plan.body_len,
             model_span: plan.model_span.clone(),
         });
-        self.serving = Some(Serving::new(&plan, target, attempts, now));
-        if let Some(serving) = &mut self.serving {
-            serving.told = told(&plan);
-            serving.next_cluster = next_cluster;
-            serving.handed_over = handed_over;
-        }
+        let mut serving = Serving::new(&plan, target, attempts, now);
+        serving.told = told(&plan);
+        serving.next_cluster = next.cluster.to_owned();
+        serving.handed_over = handed_over;
+        self.serving = Some(serving);
         actions
     }
 
@@ -250,7 +255,7 @@ impl ProviderAttempt {
                 ]
             }
             Err(Unadaptable::Refused(refusal)) => {
-                let reply = reply_to(&serving.wire, &refusal);
+                let reply = messages::error::reply(serving.wire.client(), &refusal);
                 // Nobody was asked.
                 serving.is_reported = true;
                 self.state = State::Passing;
@@ -309,14 +314,6 @@ fn attempt_headers(
             added: &target.headers,
         },
     )
-}
-
-/// The gateway's own error, in the client's form.
-fn reply_to(wire: &Wire, error: &ErrorReply) -> Reply {
-    match wire.client().is_messages() {
-        true => Reply::json(error.status, Vec::new(), messages::error::body(error)),
-        false => error.into(),
-    }
 }
 
 /// What the plan says of the decision, as lines of the answer.

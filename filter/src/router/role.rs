@@ -110,7 +110,6 @@ struct Undecided {
 /// A request that was let in.
 #[derive(Debug)]
 struct Admitted {
-    client: Dialect,
     /// As the client sent them.
     headers: Headers,
     caller: String,
@@ -230,7 +229,6 @@ impl Router {
             return actions;
         }
         self.state = State::Reading(Admitted {
-            client,
             headers,
             caller,
             path,
@@ -301,7 +299,7 @@ impl Router {
                 system: llm.max_system_chars,
                 user: llm.max_user_chars,
             });
-        let parsed = match admitted.client {
+        let parsed = match self.client {
             Dialect::Chat => request::parse(body, cut),
             Dialect::Messages => view::parse(body, cut),
             Dialect::CountTokens => view::parse_count(body, cut),
@@ -322,7 +320,7 @@ impl Router {
                 self.hand_over(&admitted, &request, body.len(), &decision, None)
             }
             // Tiers may differ in what they count, but not by what a classifier's call costs.
-            Ok(Verdict::Classify) if admitted.client == Dialect::CountTokens => {
+            Ok(Verdict::Classify) if self.client == Dialect::CountTokens => {
                 let tier = Access::of(&self.policy, &admitted.caller).default_tier();
                 let decision = Decision::tier(tier, Source::Default, COUNTED);
                 self.hand_over(&admitted, &request, body.len(), &decision, None)
@@ -389,7 +387,7 @@ impl Router {
     ) -> Vec<Action> {
         let access = Access::of(&self.policy, &admitted.caller);
         let mut targets = plan::targets(&self.policy, &decision.choice, &access);
-        if admitted.client == Dialect::CountTokens {
+        if self.client == Dialect::CountTokens {
             targets = plan::counting(targets);
             if targets.is_empty() {
                 return vec![self.refuse(&nobody_counts())];
@@ -404,7 +402,7 @@ impl Router {
                 targets: &targets,
                 request,
                 body_len,
-                client: admitted.client,
+                client: self.client,
                 headers: client,
                 told: &decided,
             },
@@ -556,10 +554,7 @@ impl Router {
 
     /// The gateway's own error, in the client's form.
     fn refuse(&self, refusal: &ErrorReply) -> Action {
-        Action::Reply(match self.client.is_messages() {
-            true => Reply::json(refusal.status, Vec::new(), messages::error::body(refusal)),
-            false => refusal.into(),
-        })
+        Action::Reply(messages::error::reply(self.client, refusal))
     }
 }
 

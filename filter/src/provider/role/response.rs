@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Event, NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
+use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
 use crate::chat::usage::Usage;
 use crate::http::{Action, HeaderLine, Headers};
 use crate::policy::Api;
@@ -347,13 +347,6 @@ impl ProviderAttempt {
         let name = metric_name("pointsman_attempts_total", &tags);
         actions.push(Action::Count(name, 1));
         actions
-    }
-}
-
-impl Event<'_> {
-    /// Whether this event looks at the clock: reading it is not free.
-    pub fn is_timed(&self) -> bool {
-        matches!(self, Event::RequestHeaders { .. } | Event::Done { .. })
     }
 }
 
