@@ -71,6 +71,12 @@ impl Wire {
         }
     }
 
+    /// Whether a stream is read beyond its first real event. One that passes is read for its usage alone, and an OpenAI-format
+    /// provider that nobody asked for it is not expected to say it.
+    pub fn reads_on(&self) -> bool {
+        !self.passes() || self.api != Api::OpenAi || self.stream_usage || self.include_usage
+    }
+
     /// The chunk of usage was asked for by the gateway alone.
     fn asks_usage(&self) -> bool {
         self.stream && self.stream_usage && !self.include_usage
