@@ -77,9 +77,10 @@ impl Wire {
         !self.passes() || self.api != Api::OpenAi || self.stream_usage || self.include_usage
     }
 
-    /// The chunk of usage was asked for by the gateway alone.
+    /// The gateway alone asks for the chunk of usage. Only a client of chat completions can have asked itself.
     fn asks_usage(&self) -> bool {
-        self.stream && self.stream_usage && !self.include_usage
+        let client_asks = self.include_usage && self.client == Dialect::Chat;
+        self.stream && self.stream_usage && !client_asks
     }
 }
 
