@@ -4,6 +4,7 @@
 mod chain;
 mod clients;
 mod others;
+mod trailers;
 mod usage;
 
 use pointsman_tests::gateway::{Gateway, Options};

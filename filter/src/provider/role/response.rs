@@ -8,7 +8,7 @@ use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
 use crate::chat::usage::Usage;
 use crate::http::{Action, HeaderLine, Headers};
 use crate::policy::Api;
-use crate::provider::adapt::{self, Passed, Step, Whole, Wire};
+use crate::provider::adapt::{self, Step, Whole, Wire};
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::{Outcome, is_event_stream};
 use crate::provider::{error, gemini};
@@ -48,8 +48,8 @@ pub(super) struct Serving {
     /// The answer's headers as they came.
     answer: Headers,
     pub(super) is_reported: bool,
-    usage: Usage,
-    is_counted: bool,
+    pub(super) usage: Usage,
+    pub(super) is_counted: bool,
 }
 
 /// What the answer's headers say of its body.
@@ -66,39 +66,6 @@ enum Body {
 // === impl ProviderAttempt ===
 
 impl ProviderAttempt {
-    /// Whether a stream was released: what follows is for [`ProviderAttempt::pass`].
-    pub fn is_streaming(&self) -> bool {
-        matches!(self.state, State::Streaming(_))
-    }
-
-    /// The next bytes of a stream that was released, and what the client gets; `end`: they are the last. Apart from
-    /// [`ProviderAttempt::on`], since it comes for every token, and asks for nothing else.
-    pub fn pass(&mut self, bytes: &[u8], end: bool) -> Passed<'_> {
-        match &mut self.state {
-            State::Streaming(stream) => stream.pass(bytes, end),
-            _ => Passed::AsItCame,
-        }
-    }
-
-    /// What is known of the tokens, written down once: at the end of the answer, or of the attempt.
-    pub fn spent(&mut self) -> Vec<Action> {
-        let usage = match &self.state {
-            State::Streaming(stream) => Some(stream.usage()),
-            _ => None,
-        };
-        let Some(serving) = self.serving.as_mut().filter(|s| !s.is_counted) else {
-            return Vec::new();
-        };
-        serving.usage = usage.unwrap_or(serving.usage);
-        if serving.usage == Usage::default() {
-            return Vec::new();
-        }
-        serving.is_counted = true;
-        let mut actions = tokens_in_state(serving.usage);
-        actions.extend(serving.count_tokens());
-        actions
-    }
-
     pub(super) fn on_response_headers(
         &mut self,
         headers: Headers,
@@ -258,7 +225,7 @@ impl ProviderAttempt {
     }
 
     fn release_stream(&mut self, mut stream: Box<adapt::Stream>, end: bool) -> Vec<Action> {
-        let held = stream.held();
+        let held = stream.release();
         let form = match self.serving.as_ref().is_some_and(|s| s.wire.passes()) {
             true => Body::AsItCame,
             false => Body::Events,
@@ -430,7 +397,7 @@ impl Serving {
         removed.map(|(name, _)| Action::RemoveResponseHeader(name))
     }
 
-    fn count_tokens(&self) -> impl Iterator<Item = Action> {
+    pub(super) fn count_tokens(&self) -> impl Iterator<Item = Action> {
         let kinds = kinds_of(self.usage).into_iter();
         let kinds = kinds.filter(|(_, _, tokens)| *tokens > 0);
         kinds.map(|(kind, _, tokens)| {
@@ -459,7 +426,7 @@ fn kinds_of(usage: Usage) -> [(&'static str, &'static str, u64); 5] {
 }
 
 /// For the access log.
-fn tokens_in_state(usage: Usage) -> Vec<Action> {
+pub(super) fn tokens_in_state(usage: Usage) -> Vec<Action> {
     let kinds = kinds_of(usage).into_iter();
     kinds
         .filter(|(_, _, tokens)| *tokens > 0)
