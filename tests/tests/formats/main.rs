@@ -3,6 +3,7 @@
 
 mod chain;
 mod clients;
+mod credit;
 mod others;
 mod trailers;
 mod usage;

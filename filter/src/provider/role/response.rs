@@ -7,11 +7,10 @@ use std::time::Duration;
 use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
 use crate::chat::usage::Usage;
 use crate::http::{Action, HeaderLine, Headers};
-use crate::policy::Api;
 use crate::provider::adapt::{self, Step, Whole, Wire};
+use crate::provider::error;
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::{Outcome, is_event_stream};
-use crate::provider::{error, gemini};
 use crate::router::handover;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
@@ -21,9 +20,6 @@ use crate::telemetry::state::{self, Attempts};
 
 /// The status of an answer that turned out to be none; Envoy retries it.
 const BAD_ANSWER: &str = "502";
-
-/// The status of a provider's 400 that is the gateway's fault; Envoy retries it.
-const REFUSED_KEY: &str = "401";
 
 /// Whom this attempt asks, and what it will report.
 #[derive(Debug)]
@@ -146,7 +142,7 @@ impl ProviderAttempt {
         if goes_to_client && !end_of_stream && error::is_read(headers) {
             self.state = State::HoldingError {
                 outcome,
-                is_read: status == 400 && serving.wire.api() == Api::Gemini,
+                is_read: status == 400 && error::hides_faults(serving.wire.api()),
             };
             actions.push(Action::Pause);
             return actions;
@@ -188,14 +184,20 @@ impl ProviderAttempt {
                 self.state = State::HoldingError { outcome, is_read };
                 vec![Action::Pause]
             }
-            State::HoldingError { is_read: true, .. }
-                if gemini::error::is_gateways_fault(400, bytes) =>
-            {
-                let mut actions = self.release(Outcome::Status(401), Body::AsItCame);
-                actions.insert(0, Action::SetResponseHeader(":status", REFUSED_KEY.into()));
+            State::HoldingError { outcome, is_read } => {
+                let api = self.serving.as_ref().map(|s| s.wire.api());
+                let fault = api
+                    .filter(|_| is_read)
+                    .and_then(|api| error::hidden_fault(api, bytes));
+                let Some(status) = fault else {
+                    return self.release(outcome, Body::AsItCame);
+                };
+                // A status that Envoy retries.
+                let value = Cow::Owned(status.to_string());
+                let mut actions = self.release(Outcome::Status(status), Body::AsItCame);
+                actions.insert(0, Action::SetResponseHeader(":status", value));
                 actions
             }
-            State::HoldingError { outcome, .. } => self.release(outcome, Body::AsItCame),
             other => {
                 self.state = other;
                 vec![Action::Continue]
