@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
         match message.name {
             Some(name) if !text(name, &at)?.is_empty() => {
                 let words = "has no counterpart at this provider; leave it out";
-                losses.lose("messages.name", &at, words)
+                losses.lose("messages[].name", &at, words)
             }
             _ => Ok(()),
         }

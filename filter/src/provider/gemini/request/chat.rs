@@ -284,7 +284,9 @@ macro_rules! objects {
     };
 }
 
-objects! { ImageUrl InputAudio File Called Function NamedChoice Named AllowedTools ResponseFormat JsonSchema }
+objects! {
+    ImageUrl InputAudio File Called Function NamedChoice Named AllowedTools AllowedTool ResponseFormat JsonSchema
+}
 
 // Items of lists.
 objects! {
@@ -292,7 +294,6 @@ objects! {
     Part needs kind,
     ToolCall needs id,
     Tool needs kind,
-    AllowedTool needs function,
 }
 
 // === impl Shape ===
