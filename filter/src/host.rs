@@ -18,7 +18,7 @@ use crate::chat::error::ErrorReply;
 use crate::classify::reply;
 use crate::http::{Action, Callout, CalloutEnd, HeaderLine, Headers, Reply};
 use crate::policy::{CallerSource, Policy};
-use crate::provider::adapt::Passed;
+use crate::provider::adapt::{Ending, Passed};
 use crate::provider::headers::KEPT;
 use crate::provider::role::{self as provider, ProviderAttempt, Warned};
 use crate::router::classifying::Worker;
@@ -430,9 +430,19 @@ impl HttpContext for ProviderStream {
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
         if self.machine.is_streaming() {
-            let bytes = buffer(BufferType::HttpResponseBody, 0, size);
-            if let Passed::Replaced(body) = self.machine.pass(&bytes, end_of_stream) {
-                replace_response_body(body);
+            let held = self.machine.held();
+            let bytes = buffer(
+                BufferType::HttpResponseBody,
+                held,
+                size.saturating_sub(held),
+            );
+            match self.machine.pass(&bytes, end_of_stream) {
+                Passed::AsItCame => {}
+                Passed::Replaced(body) => replace_response_body(body),
+                Passed::Held => {
+                    carry_out(self.machine.noted(false));
+                    return Flow::Pause;
+                }
             }
             carry_out(self.machine.noted(end_of_stream));
             return Flow::Continue;
@@ -448,8 +458,20 @@ impl HttpContext for ProviderStream {
         })
     }
 
+    /// Of the body only what Envoy holds can be read and replaced here: on any other the host call fails, and the SDK panics.
     fn on_http_response_trailers(&mut self, _: usize) -> Flow {
-        self.on_http_response_body(MAX_BUFFER, true)
+        if !self.machine.is_streaming() {
+            return self.on_http_response_body(MAX_BUFFER, true);
+        }
+        match self.machine.end_in_trailers() {
+            Ending::Said => {}
+            Ending::Replaced(body) => replace_response_body(body),
+            Ending::Cut => {
+                let _ = hostcalls::reset_http_response();
+            }
+        }
+        carry_out(self.machine.noted(true));
+        Flow::Continue
     }
 }
 

@@ -5,6 +5,7 @@ pub mod edit;
 pub mod envoy;
 pub mod gateway;
 pub mod health;
+pub mod http2;
 pub mod load;
 pub mod others;
 pub mod policy_file;

@@ -76,6 +76,7 @@ fn read(wire: &Wire, chunks: &[&[u8]], apart: bool) -> End {
             match stream.pass(chunk, end) {
                 Passed::AsItCame => given.extend_from_slice(chunk),
                 Passed::Replaced(bytes) => given.extend_from_slice(bytes),
+                Passed::Held => assert!(!end, "held for ever"),
             }
             continue;
         }
@@ -85,7 +86,9 @@ fn read(wire: &Wire, chunks: &[&[u8]], apart: bool) -> End {
             Step::Bad(outcome) => return End::Refused(outcome),
             Step::Release => {
                 is_released = true;
-                given = stream.held().unwrap_or_else(|| std::mem::take(&mut held));
+                given = stream
+                    .release()
+                    .unwrap_or_else(|| std::mem::take(&mut held));
             }
         }
     }

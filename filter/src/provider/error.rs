@@ -29,6 +29,21 @@ pub fn moves_on(status: u16) -> bool {
     matches!(status, 401..=404 | 408 | 429 | 500..=599)
 }
 
+/// Whether a 400 of this format may be one of the gateway's faults, so that its body is to be read.
+pub fn hides_faults(api: Api) -> bool {
+    api != Api::OpenAi
+}
+
+/// The status that a 400 with this body should have had, if it is the gateway's fault: Google answers so to an invalid key,
+/// Anthropic to an account without credit.
+pub fn hidden_fault(api: Api, body: &[u8]) -> Option<u16> {
+    match api {
+        Api::OpenAi => None,
+        Api::Anthropic => anthropic::error::is_spent(body).then_some(402),
+        Api::Gemini => gemini::error::is_gateways_fault(400, body).then_some(401),
+    }
+}
+
 /// Whether the body of an error with these headers is read at all. An event stream may stay open for long and says
 /// nothing that is worth waiting for, and nothing is decompressed.
 pub fn is_read(headers: &Headers) -> bool {

@@ -17,6 +17,7 @@ use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
 use crate::telemetry::state::{self, Attempts};
 
+mod released;
 mod response;
 
 use response::Serving;

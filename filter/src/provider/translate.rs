@@ -87,6 +87,12 @@ pub trait Translator: std::fmt::Debug {
     /// for a whole answer.
     fn end(&mut self, out: &mut Vec<u8>) -> Progress;
 
+    /// The answer is complete but for words that are only said at [`Translator::end`]: what was said since may wait for them,
+    /// since a stream that ends in trailers has no place for words of its own.
+    fn waits_for_end(&self) -> bool {
+        false
+    }
+
     /// What is known of the tokens so far.
     fn usage(&self) -> Usage;
 }

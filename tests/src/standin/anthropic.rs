@@ -82,7 +82,10 @@ fn error(status: StatusCode, kind: &str, message: &str) -> Response {
 fn blocks(name: &str, request: &Value, ask: &Ask, answer: &Answer) -> Vec<Value> {
     let mut blocks = Vec::new();
     if let Some(thinking) = &answer.thinking {
-        let omitted = request["thinking"]["display"] == "omitted";
+        // https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7#thinking-content-omitted-by-default
+        let by_default = check::version(request["model"].as_str().unwrap_or_default()) >= (4, 7);
+        let display = request["thinking"]["display"].as_str();
+        let omitted = display.map_or(by_default, |display| display == "omitted");
         let shown = if omitted { "" } else { thinking };
         blocks.push(if ask.text.contains(SECRET) {
             json!({"type": "redacted_thinking", "data": sign(name, messages::REDACTED)})

@@ -3,7 +3,9 @@
 
 mod chain;
 mod clients;
+mod credit;
 mod others;
+mod trailers;
 mod usage;
 
 use pointsman_tests::gateway::{Gateway, Options};

@@ -9,7 +9,7 @@ mod stream;
 
 pub use answer::Whole;
 pub use request::{Adapted, Unadaptable};
-pub use stream::{Passed, Step, Stream};
+pub use stream::{Ending, Passed, Step, Stream};
 
 use crate::chat::request::Dialect;
 use crate::policy::{Api, Unsupported};

@@ -10,14 +10,12 @@ use crate::chat::usage::Usage;
 use crate::messages;
 use crate::policy::Api;
 use crate::provider::judge::{Outcome, StreamJudge, Verdict};
-use crate::provider::openai::stream::Passing;
+use crate::provider::openai::stream::{self as openai, Passing};
 use crate::provider::sse::{Decoder, Event};
 use crate::provider::translate::{Progress, Translator};
 use crate::provider::{anthropic, gemini};
 
-pub use crate::provider::openai::stream::Passed;
-
-/// Bytes of a stream that are held while nothing real has come.
+/// Bytes of a stream that are held while nothing real has come, or while its end is waited for.
 const MAX_HELD: usize = 256 * 1024;
 
 /// What is known of a stream that is held.
@@ -31,6 +29,27 @@ pub enum Step {
     Bad(Outcome),
 }
 
+/// What becomes of a chunk of a stream that was released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed<'a> {
+    AsItCame,
+    /// These bytes take the place of the chunk, and of those that were held before it; they may be none.
+    Replaced(&'a [u8]),
+    /// It is held until the next, which is the end in all likelihood.
+    Held,
+}
+
+/// What becomes of a stream that was released and has ended in trailers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending<'a> {
+    /// Nothing is left to say.
+    Said,
+    /// These bytes take the place of those that are held.
+    Replaced(&'a [u8]),
+    /// Something is left to say, and nothing is held whose place it could take: only the transport can tell.
+    Cut,
+}
+
 #[derive(Debug)]
 pub struct Stream {
     way: Way,
@@ -38,7 +57,9 @@ pub struct Stream {
     out: Vec<u8>,
     /// `out` differs from what came.
     is_changed: bool,
-    /// Bytes that came while it was held.
+    /// What mattered most of all that came before it was released.
+    progress: Progress,
+    /// Bytes that came and are held.
     held: usize,
 }
 
@@ -110,6 +131,7 @@ impl Stream {
             way,
             out: Vec::new(),
             is_changed: false,
+            progress: Progress::Silent,
             held: 0,
         }
     }
@@ -129,7 +151,8 @@ impl Stream {
             self.out.extend_from_slice(bytes);
         }
         self.is_changed |= is_changed;
-        let step = match (verdict, progress) {
+        self.progress = more(self.progress, progress);
+        let step = match (verdict, self.progress) {
             (Verdict::Release, _) | (Verdict::Undecided, Progress::Real) => Step::Release,
             (Verdict::Bad(outcome), _) => Step::Bad(outcome),
             (Verdict::Undecided, Progress::Failed) if self.held > 0 => Step::Bad(Outcome::BadEvent),
@@ -139,22 +162,58 @@ impl Stream {
         };
         match step {
             Step::Hold if self.held > MAX_HELD => Step::Release,
+            Step::Release if !end && self.waits_for_end() => Step::Hold,
             step => step,
         }
     }
 
     /// What the client gets of all that was held; `None`: what came.
-    pub fn held(&mut self) -> Option<Vec<u8>> {
+    pub fn release(&mut self) -> Option<Vec<u8>> {
+        self.held = 0;
         let held = std::mem::take(&mut self.out);
         self.is_changed.then_some(held)
     }
 
+    /// Bytes that came after the stream was released and are held.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// The next bytes of a stream that was released; `end`: they are the last.
     pub fn pass(&mut self, bytes: &[u8], end: bool) -> Passed<'_> {
-        self.out.clear();
-        match self.read(bytes, end).1 {
-            true => Passed::Replaced(&self.out),
-            false => Passed::AsItCame,
+        if self.held == 0 {
+            self.out.clear();
+        }
+        if !self.read(bytes, end).1 {
+            return Passed::AsItCame;
+        }
+        self.held = self.held.saturating_add(bytes.len());
+        if !end && self.held > 0 && self.waits_for_end() {
+            return Passed::Held;
+        }
+        self.held = 0;
+        Passed::Replaced(&self.out)
+    }
+
+    /// A stream that was released has ended in trailers: the chunks that passed are out of reach.
+    pub fn end(&mut self) -> Ending<'_> {
+        let is_held = self.held > 0;
+        match self.pass(b"", true) {
+            Passed::Replaced(bytes) if is_held => Ending::Replaced(bytes),
+            Passed::Replaced(rest) if !rest.is_empty() => Ending::Cut,
+            _ => Ending::Said,
+        }
+    }
+
+    /// Whether what came last is to wait for what comes next: see [`Translator::waits_for_end`].
+    fn waits_for_end(&self) -> bool {
+        match &self.way {
+            Way::Translated(translation) => {
+                self.held <= MAX_HELD
+                    && !translation.passes
+                    && translation.first.translator.waits_for_end()
+            }
+            Way::Chat { .. } => false,
         }
     }
 
@@ -171,8 +230,8 @@ impl Stream {
         match &mut self.way {
             Way::Chat { passing, .. } => {
                 let mut is_changed = match passing.push(bytes) {
-                    Passed::AsItCame => false,
-                    Passed::Replaced(others) => {
+                    openai::Passed::AsItCame => false,
+                    openai::Passed::Replaced(others) => {
                         self.out.extend_from_slice(others);
                         true
                     }

@@ -235,6 +235,7 @@ fn given(wire: &Wire, chunks: &[&[u8]]) -> (String, Usage) {
             match stream.pass(chunk, end) {
                 Passed::AsItCame => given.extend_from_slice(chunk),
                 Passed::Replaced(bytes) => given.extend_from_slice(bytes),
+                Passed::Held => assert!(!end, "held for ever"),
             }
             continue;
         }
@@ -243,13 +244,71 @@ fn given(wire: &Wire, chunks: &[&[u8]]) -> (String, Usage) {
             Step::Hold => {}
             Step::Release => {
                 is_released = true;
-                given = stream.held().unwrap_or_else(|| came.clone());
+                given = stream.release().unwrap_or_else(|| came.clone());
             }
             Step::Bad(outcome) => panic!("{outcome}"),
         }
     }
     let given = String::from_utf8(given).expect("text");
     (given, stream.usage())
+}
+
+/// Trailers have no place for a finish: what waits for the end was let go, and the finish had nothing to take the place of.
+#[test]
+fn a_stream_that_ends_in_trailers_is_said_whole_or_is_cut() {
+    for client in CLIENTS {
+        for api in APIS {
+            let wire = wire(client, api, true);
+            let answer = events(api);
+            // Behind the text.
+            let (before, after) = answer.split_once("hello").expect("a text");
+            let end = after.find("\n\n").expect("an end");
+            let half = before.len() + "hello".len() + end + 2;
+            for cut in [half, answer.len()] {
+                let mut stream = wire.stream(9);
+                let (mut given, mut held) = (String::new(), Vec::new());
+                let mut is_released = false;
+                for event in answer[..cut].split_inclusive("\n\n") {
+                    if is_released {
+                        match stream.pass(event.as_bytes(), false) {
+                            Passed::AsItCame => given.push_str(event),
+                            Passed::Replaced(bytes) => {
+                                given.push_str(std::str::from_utf8(bytes).expect("text"));
+                            }
+                            Passed::Held => {
+                                assert_eq!((api, stream.held()), (Api::Gemini, event.len()))
+                            }
+                        }
+                        continue;
+                    }
+                    held.extend_from_slice(event.as_bytes());
+                    if stream.hold(event.as_bytes(), false) == Step::Release {
+                        is_released = true;
+                        let text = stream.release().unwrap_or_else(|| held.clone());
+                        given.push_str(&String::from_utf8(text).expect("text"));
+                    }
+                }
+                assert!(is_released, "{client:?} {api:?} {cut}");
+                let is_held = stream.held() > 0;
+                let end = stream.end();
+                let what = format!("{client:?} {api:?} {cut} {given} {end:?}");
+                let is_whole = cut == answer.len();
+                match end {
+                    Ending::Replaced(bytes) => {
+                        assert!(is_whole && api == Api::Gemini && is_held, "{what}");
+                        given.push_str(std::str::from_utf8(bytes).expect("text"));
+                    }
+                    Ending::Said => assert!(is_whole && !is_held || wire.passes(), "{what}"),
+                    Ending::Cut => assert!(!is_whole && !is_held, "{what}"),
+                }
+                let last = match client {
+                    Dialect::Chat => "data: [DONE]\n\n",
+                    _ => "{\"type\":\"message_stop\"}\n\n",
+                };
+                assert_eq!(given.ends_with(last), is_whole, "{what}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -46,6 +46,28 @@ pub fn to_openai(status: u16, body: &[u8]) -> Option<ApiError> {
     read(status, body.error?)
 }
 
+/// Whether a 400 with this body is about the gateway's account and not about the request, and so is as good as a 402.
+pub fn is_spent(body: &[u8]) -> bool {
+    let text = std::str::from_utf8(body).ok();
+    let error = text
+        .and_then(object::<Body<'_>>)
+        .and_then(|body| object::<ErrorObject<'_>>(body.error?.get()));
+    error.is_some_and(|error| {
+        word(error.kind).as_deref() == Some(REFUSED) && says_spent(word(error.message).as_deref())
+    })
+}
+
+/// The documented answer to an account without credit is 402 `billing_error`
+/// (<https://platform.claude.com/docs/en/api/errors>), but 400 `invalid_request_error` with these words is what comes: for
+/// spent credit, <https://github.com/anthropics/claude-quickstarts/issues/229>, and for a spend limit that is reached,
+/// <https://github.com/anthropics/claude-code/issues/2127>.
+fn says_spent(message: Option<&str>) -> bool {
+    message.is_some_and(|message| {
+        message.starts_with("Your credit balance is too low")
+            || message.starts_with("You have reached your specified API usage limits")
+    })
+}
+
 /// Reads the `error` object alone, as an event of a stream has it.
 pub(super) fn read(status: u16, error: &RawValue) -> Option<ApiError> {
     let error: ErrorObject<'_> = object(error.get())?;
@@ -53,8 +75,11 @@ pub(super) fn read(status: u16, error: &RawValue) -> Option<ApiError> {
     if kind.is_none() && message.is_none() {
         return None;
     }
+    let kind = match kind.as_deref() {
+        Some(REFUSED) if says_spent(message.as_deref()) => Some("billing_error"),
+        kind => kind,
+    };
     let meaning = kind
-        .as_deref()
         .and_then(meaning)
         .or_else(|| meaning(usual_type(status)))
         .unwrap_or(FAILED);
@@ -79,6 +104,7 @@ struct Meaning {
     is_for_client: bool,
 }
 
+const REFUSED: &str = "invalid_request_error";
 const AGAIN: &str = "send the request again later, or name another tier or model";
 const FAILED: Meaning = Meaning {
     kind: SERVER,
@@ -96,7 +122,7 @@ fn meaning(kind: &str) -> Option<Meaning> {
     };
     Some(match kind {
         // A conflict (409) is not known from Messages, but is in the list.
-        "invalid_request_error" | "conflict_error" => Meaning {
+        REFUSED | "conflict_error" => Meaning {
             kind: INVALID_REQUEST,
             code: "provider_refused_request",
             advice: "change the request, or name another tier or model",
@@ -140,7 +166,7 @@ fn usual_type(status: u16) -> &'static str {
         408 | 504 => "timeout_error",
         413 => "request_too_large",
         429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
+        400..=499 => REFUSED,
         529 => "overloaded_error",
         _ => "api_error",
     }

@@ -88,6 +88,11 @@ pub fn from_chat(body: &[u8], ask: &Ask<'_>) -> AskResult {
         wrong_type(&Path::top("messages"), words)
     })?;
     let mut conversation = read_messages(messages, rules.thinking != Form::None, &mut losses)?;
+    if conversation.is_prefilled() && !rules.prefill {
+        let words = "ends with a message of the assistant's, which this model does not go on from; end with the user's";
+        losses.lose("prefill", &Path::top("messages"), words)?;
+        conversation.ask_to_go_on();
+    }
     let (mut tools, tool_choice) = read_tools(&body, &rules, &mut losses)?;
     let format = read_format(&body, &rules, &mut conversation.system, &mut losses)?;
 

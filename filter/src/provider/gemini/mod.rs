@@ -12,6 +12,10 @@ mod pieces;
 pub mod request;
 pub mod stream;
 
+/// The `format` of the `reasoning_details` that carry Gemini's thoughts and signatures to a client and back. OpenRouter's name
+/// for it: <https://openrouter.ai/docs/guides/best-practices/reasoning-tokens>.
+pub const THINKING_FORMAT: &str = "google-gemini-v1";
+
 /// The path of a request, from the provider's path with the model in it, `/v1beta/models/gemini-2.5-flash`. A query
 /// stays. Streams are asked for as server-sent events, which `alt=sse` stands for:
 /// <https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent>.

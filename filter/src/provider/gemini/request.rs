@@ -40,6 +40,7 @@ fn translate(body: &[u8], ask: &Ask<'_>) -> Result<Asked, Refused> {
     let mut losses = Losses::new(ask.unsupported);
 
     lost::read(&chat, &mut losses)?;
+    lost::read_unknown(body, &mut losses)?;
     let (tools, tool_config) = tools::read(&chat, &mut losses)?;
     let generation_config = generation::read(&chat, family, &mut losses)?;
     let messages = chat

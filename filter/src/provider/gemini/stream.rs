@@ -176,6 +176,11 @@ impl Stream {
         self.stop(Progress::Failed)
     }
 
+    /// Every choice that has begun has its finish reason.
+    fn is_finished(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish.is_some())
+    }
+
     fn stop(&mut self, progress: Progress) -> Progress {
         self.ended = Some(progress);
         progress
@@ -217,7 +222,7 @@ impl Translator for Stream {
         if let Some(progress) = self.ended {
             return progress;
         }
-        if self.choices.is_empty() || self.choices.iter().any(|choice| choice.finish.is_none()) {
+        if !self.is_finished() {
             let message = "the provider's stream ended before the answer did: send the request again, or name another \
                            tier or model";
             return self.fail(
@@ -240,6 +245,10 @@ impl Translator for Stream {
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
         self.stop(Progress::Done)
+    }
+
+    fn waits_for_end(&self) -> bool {
+        self.ended.is_none() && self.is_finished()
     }
 
     fn usage(&self) -> Usage {

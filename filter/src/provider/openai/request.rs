@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use crate::chat::request::span_of;
+use crate::provider::{anthropic, gemini};
 
 /// What is to differ from the client's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +24,10 @@ pub struct Edits<'a> {
     /// (<https://platform.openai.com/docs/api-reference/chat/create>) becomes true. Where `stream_options` or
     /// `include_usage` is of a type that no provider takes it stays, so that the provider says so.
     pub ask_usage: bool,
-    /// No message keeps a provider's thinking: `reasoning_content`
-    /// (<https://api-docs.deepseek.com/guides/reasoning_model>), `reasoning` and `reasoning_details`
-    /// (<https://openrouter.ai/docs/use-cases/reasoning-tokens>) go, as another provider cannot read them, or may not.
+    /// No message keeps thinking in the form that this gateway writes it for Claude and Gemini: the signatures are theirs
+    /// alone. Of `reasoning_details` (<https://openrouter.ai/docs/guides/best-practices/reasoning-tokens>) the entries of
+    /// their formats go, and from a message that has some `reasoning` and `reasoning_content` as well. Entries of any
+    /// other format are some `api: openai` provider's, which wants them back: such a message stays as it is.
     pub strip_reasoning: bool,
 }
 
@@ -75,6 +77,9 @@ fn apply(text: &str, found: &[(Range<usize>, With)], model: &str) -> Option<Vec<
     Some(out)
 }
 
+/// The formats of details that this gateway's translations write.
+const OURS: [&str; 2] = [anthropic::THINKING_FORMAT, gemini::THINKING_FORMAT];
+
 const INCLUDE_OBJECT: &str = r#"{"include_usage":true}"#;
 
 /// What takes the place of some bytes.
@@ -101,6 +106,27 @@ struct Options<'w, 'a>(&'w mut Walk<'a>, Range<usize>);
 struct Messages<'w, 'a>(&'w mut Walk<'a>);
 
 struct Message<'w, 'a>(&'w mut Walk<'a>);
+
+struct Details<'w, 'a>(&'w mut Walk<'a>);
+
+/// How many of a message's details this gateway wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    None,
+    Some,
+    All,
+}
+
+/// Members that go from an object or a list: each with the comma before it; those with nothing kept before them, with the
+/// comma behind.
+#[derive(Debug, Default)]
+struct Cuts {
+    is_any_kept: bool,
+    /// Where the first begins that has nothing kept before it.
+    first: Option<usize>,
+    /// Where the last member ended, kept or not.
+    end: usize,
+}
 
 // === impl Walk ===
 
@@ -138,7 +164,7 @@ impl Walk<'_> {
     }
 }
 
-/// A key without its quotes, its escapes read.
+/// A key, or any string, without its quotes, its escapes read.
 fn name(key: &RawValue) -> Cow<'_, str> {
     let json = key.get();
     if json.contains('\\') {
@@ -249,39 +275,127 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
         f.write_str("a message")
     }
 
-    /// A member goes with the comma before it; those with nothing kept before them, with the comma behind.
+    /// The edits are those of a message with thinking of ours; if it turns out to have none they are taken back.
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         let walk = self.0;
-        let mut is_any_kept = false;
-        let mut first_cut = None;
-        let mut last_end = 0;
+        let before = walk.found.len();
+        let mut cuts = Cuts::default();
+        let mut has_ours = false;
         while let Some(key) = map.next_key::<&RawValue>()? {
             let start = walk.span(key)?.start;
-            let end = walk.span(map.next_value::<&RawValue>()?)?.end;
-            if !is_thinking(&name(key)) {
-                if let Some(from) = first_cut.take() {
-                    walk.edit(from..start, With::Nothing);
+            let value = map.next_value::<&RawValue>()?;
+            let place = start..walk.span(value)?.end;
+            let at = walk.found.len();
+            let goes = match name(key).as_ref() {
+                "reasoning" | "reasoning_content" => true,
+                "reasoning_details" if value.get().starts_with('[') => {
+                    let mut json = serde_json::Deserializer::from_str(value.get());
+                    let ours = json
+                        .deserialize_seq(Details(walk))
+                        .map_err(M::Error::custom)?;
+                    has_ours |= ours != Ours::None;
+                    if ours == Ours::All {
+                        walk.found.truncate(at);
+                    }
+                    ours == Ours::All
                 }
-                is_any_kept = true;
-            } else if is_any_kept {
-                walk.edit(last_end..end, With::Nothing);
-            } else {
-                first_cut.get_or_insert(start);
+                _ => false,
+            };
+            if let Some(cut) = cuts.next(place, goes) {
+                // Before what was found inside a member that stays.
+                walk.found.insert(at, (cut, With::Nothing));
             }
-            last_end = end;
         }
-        if let Some(from) = first_cut {
-            walk.edit(from..last_end, With::Nothing);
+        if !has_ours {
+            walk.found.truncate(before);
+        } else if let Some(cut) = cuts.last() {
+            walk.edit(cut, With::Nothing);
         }
         Ok(())
     }
 }
 
-fn is_thinking(name: &str) -> bool {
-    matches!(
-        name,
-        "reasoning_details" | "reasoning_content" | "reasoning"
-    )
+// === impl Details ===
+
+impl<'de> Visitor<'de> for Details<'_, '_> {
+    type Value = Ours;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of details")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut details: S) -> Result<Ours, S::Error> {
+        let walk = self.0;
+        let mut cuts = Cuts::default();
+        let (mut ours, mut others) = (false, false);
+        while let Some(detail) = details.next_element::<&RawValue>()? {
+            let goes = is_ours(detail);
+            ours |= goes;
+            others |= !goes;
+            if let Some(cut) = cuts.next(walk.span(detail)?, goes) {
+                walk.edit(cut, With::Nothing);
+            }
+        }
+        if let Some(cut) = cuts.last() {
+            walk.edit(cut, With::Nothing);
+        }
+        Ok(match (ours, others) {
+            (false, _) => Ours::None,
+            (true, true) => Ours::Some,
+            (true, false) => Ours::All,
+        })
+    }
+}
+
+/// Whether a detail's `format` is one that this gateway writes.
+fn is_ours(detail: &RawValue) -> bool {
+    struct Format;
+
+    impl<'de> Visitor<'de> for Format {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a detail")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<bool, M::Error> {
+            let mut found = false;
+            while let Some(key) = map.next_key::<&RawValue>()? {
+                let value = map.next_value::<&RawValue>()?;
+                found |= name(key) == "format" && OURS.contains(&name(value).as_ref());
+            }
+            Ok(found)
+        }
+    }
+
+    let json = detail.get();
+    json.starts_with('{')
+        && serde_json::Deserializer::from_str(json)
+            .deserialize_map(Format)
+            .unwrap_or(false)
+}
+
+// === impl Cuts ===
+
+impl Cuts {
+    /// The next member; what is to be cut now, if it is known.
+    fn next(&mut self, place: Range<usize>, goes: bool) -> Option<Range<usize>> {
+        let before = std::mem::replace(&mut self.end, place.end);
+        if !goes {
+            self.is_any_kept = true;
+            return self.first.take().map(|from| from..place.start);
+        }
+        if self.is_any_kept {
+            return Some(before..place.end);
+        }
+        self.first.get_or_insert(place.start);
+        None
+    }
+
+    /// What is to be cut when there is no next one.
+    fn last(self) -> Option<Range<usize>> {
+        self.first.map(|from| from..self.end)
+    }
 }
 
 #[cfg(test)]

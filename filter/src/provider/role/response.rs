@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
 use crate::http::{Action, HeaderLine, Headers};
-use crate::policy::Api;
-use crate::provider::adapt::{self, Passed, Step, Whole, Wire};
+use crate::provider::adapt::{self, Step, Whole, Wire};
+use crate::provider::error;
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::{Outcome, is_event_stream};
-use crate::provider::{error, gemini};
 use crate::router::handover;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
@@ -21,9 +20,6 @@ use crate::telemetry::tokens::Tokens;
 
 /// The status of an answer that turned out to be none; Envoy retries it.
 const BAD_ANSWER: &str = "502";
-
-/// The status of a provider's 400 that is the gateway's fault; Envoy retries it.
-const REFUSED_KEY: &str = "401";
 
 /// Whom this attempt asks, and what it will report.
 #[derive(Debug)]
@@ -48,7 +44,7 @@ pub(super) struct Serving {
     /// The answer's headers as they came.
     answer: Headers,
     pub(super) is_reported: bool,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
 }
 
 /// What the answer's headers say of its body.
@@ -65,39 +61,6 @@ enum Body {
 // === impl ProviderAttempt ===
 
 impl ProviderAttempt {
-    /// Whether a stream was released: what follows is for [`ProviderAttempt::pass`].
-    pub fn is_streaming(&self) -> bool {
-        matches!(self.state, State::Streaming(_))
-    }
-
-    /// The next bytes of a stream that was released, and what the client gets; `end`: they are the last. Apart from
-    /// [`ProviderAttempt::on`], since it comes for every token, and asks for nothing else.
-    pub fn pass(&mut self, bytes: &[u8], end: bool) -> Passed<'_> {
-        match &mut self.state {
-            State::Streaming(stream) => stream.pass(bytes, end),
-            _ => Passed::AsItCame,
-        }
-    }
-
-    /// What [`ProviderAttempt::pass`] has read of the tokens, written down if it is news; `end`: that was all of the stream.
-    pub fn noted(&mut self, end: bool) -> Vec<Action> {
-        let (State::Streaming(stream), Some(serving)) = (&self.state, &mut self.serving) else {
-            return Vec::new();
-        };
-        serving.tokens.usage = stream.usage();
-        let mut actions = serving.tokens.log();
-        if end {
-            actions.extend(serving.count_tokens());
-        }
-        actions
-    }
-
-    /// The tokens of the attempt, counted once, however it ended.
-    pub(super) fn spent(&mut self) -> Vec<Action> {
-        let serving = self.serving.as_mut();
-        serving.map(Serving::count_tokens).unwrap_or_default()
-    }
-
     fn log_tokens(&mut self) -> Vec<Action> {
         let serving = self.serving.as_mut();
         serving.map(|s| s.tokens.log()).unwrap_or_default()
@@ -183,7 +146,7 @@ impl ProviderAttempt {
         if goes_to_client && !end_of_stream && error::is_read(headers) {
             self.state = State::HoldingError {
                 outcome,
-                is_read: status == 400 && serving.wire.api() == Api::Gemini,
+                is_read: status == 400 && error::hides_faults(serving.wire.api()),
             };
             actions.push(Action::Pause);
             return actions;
@@ -233,14 +196,20 @@ impl ProviderAttempt {
                 self.state = State::HoldingError { outcome, is_read };
                 vec![Action::Pause]
             }
-            State::HoldingError { is_read: true, .. }
-                if gemini::error::is_gateways_fault(400, bytes) =>
-            {
-                let mut actions = self.release(Outcome::Status(401), Body::AsItCame);
-                actions.insert(0, Action::SetResponseHeader(":status", REFUSED_KEY.into()));
+            State::HoldingError { outcome, is_read } => {
+                let api = self.serving.as_ref().map(|s| s.wire.api());
+                let fault = api
+                    .filter(|_| is_read)
+                    .and_then(|api| error::hidden_fault(api, bytes));
+                let Some(status) = fault else {
+                    return self.release(outcome, Body::AsItCame);
+                };
+                // A status that Envoy retries.
+                let value = Cow::Owned(status.to_string());
+                let mut actions = self.release(Outcome::Status(status), Body::AsItCame);
+                actions.insert(0, Action::SetResponseHeader(":status", value));
                 actions
             }
-            State::HoldingError { outcome, .. } => self.release(outcome, Body::AsItCame),
             other => {
                 self.state = other;
                 vec![Action::Continue]
@@ -271,7 +240,7 @@ impl ProviderAttempt {
     }
 
     fn release_stream(&mut self, mut stream: Box<adapt::Stream>, end: bool) -> Vec<Action> {
-        let held = stream.held();
+        let held = stream.release();
         let form = match self.serving.as_ref().is_some_and(|s| s.wire.passes()) {
             true => Body::AsItCame,
             false => Body::Events,
@@ -443,7 +412,7 @@ impl Serving {
         removed.map(|(name, _)| Action::RemoveResponseHeader(name))
     }
 
-    fn count_tokens(&mut self) -> Vec<Action> {
+    pub(super) fn count_tokens(&mut self) -> Vec<Action> {
         let tags = [
             ("provider", self.provider.as_str()),
             ("model", self.model.as_str()),

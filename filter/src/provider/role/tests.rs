@@ -798,6 +798,31 @@ fn a_key_that_gemini_refuses_moves_on() {
     }
 }
 
+/// Anthropic says 400 of an account without credit: the gateway's fault as well. An OpenAI-compatible server's 400 is the
+/// client's, whatever it says.
+#[test]
+fn an_account_of_anthropics_without_credit_moves_on() {
+    let spent = br#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits."}}"#;
+    let wrong = br#"{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too large"}}"#;
+    for (api, body, outcome_of, status) in [
+        (Api::Anthropic, &spent[..], "a=402", Some("402")),
+        (Api::Anthropic, wrong, "a=400", None),
+        (Api::OpenAi, spent, "a=400", None),
+    ] {
+        let (mut exchange, _) = asked(api, false);
+        let head = [(":status", "400"), ("content-type", "application/json")];
+        assert_eq!(exchange.answer(&head, false), [Action::Pause]);
+        let actions = exchange.body(body, true);
+        assert_eq!(outcome(&actions).as_deref(), Some(outcome_of));
+        let set = actions.iter().find_map(|action| match action {
+            Action::SetResponseHeader(":status", status) => Some(&**status),
+            _ => None,
+        });
+        assert_eq!(set, status);
+        assert_eq!(actions.last(), Some(&Action::Continue));
+    }
+}
+
 /// Passed through the translation it would be garbled.
 #[test]
 fn a_compressed_answer_passes_where_nothing_reads_it_and_fails_where_something_must() {

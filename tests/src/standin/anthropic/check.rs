@@ -277,7 +277,9 @@ fn check_tools(request: &Value) -> Checked {
     if kind == "tool" && !names.contains(name) {
         return refuse(format!("Tool '{name}' not found in provided tools"));
     }
-    if matches!(kind, "any" | "tool") && thinks(request) {
+    // https://github.com/langchain-ai/langchain-aws/pull/1141: from 4.8 on it may.
+    let newer = version(request["model"].as_str().unwrap_or_default()) >= (4, 8);
+    if matches!(kind, "any" | "tool") && thinks(request) && !newer {
         return refuse("Thinking may not be enabled when tool_choice forces tool use.");
     }
     Ok(())

@@ -48,6 +48,47 @@ fn the_gateways_faults_are_never_quoted() {
     }
 }
 
+/// Such a 400 stayed with the client, who can do nothing about it, instead of moving on.
+#[test]
+fn a_400_about_spent_credit_is_the_gateways_fault() {
+    let body = |kind: &str, message: &str| {
+        serde_json::json!({"type": "error", "error": {"type": kind, "message": message}})
+            .to_string()
+    };
+    let credit = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.";
+    let limit = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.";
+    for (kind, message, spent) in [
+        ("invalid_request_error", credit, true),
+        ("invalid_request_error", limit, true),
+        ("api_error", credit, false),
+        ("invalid_request_error", "messages: credit balance", false),
+        (
+            "invalid_request_error",
+            "tools.0.name: Your credit balance is too low to access the Anthropic API",
+            false,
+        ),
+        ("invalid_request_error", "", false),
+    ] {
+        let body = body(kind, message);
+        assert_eq!(is_spent(body.as_bytes()), spent, "{body}");
+        let error = to_openai(400, body.as_bytes()).expect("an error");
+        assert_eq!(error.code == "provider_auth_failed", spent, "{body}");
+        assert_eq!(
+            error.message.is_none(),
+            spent || message.is_empty(),
+            "{body}"
+        );
+    }
+    for body in [
+        "",
+        "[]",
+        "{}",
+        r#"{"error":"Your credit balance is too low to access the Anthropic API"}"#,
+    ] {
+        assert!(!is_spent(body.as_bytes()), "{body}");
+    }
+}
+
 #[test]
 fn quoting() {
     let x = |n| "x".repeat(n);

@@ -20,6 +20,11 @@ use super::read::{list, object, text, word};
 /// Said by the user ahead of a conversation that the assistant opens.
 const OPENING: &str = "(The conversation begins.)";
 
+/// Said by the user behind a conversation that ends with the assistant, to a model that takes no such end. An instruction
+/// in its place is what the documentation advises:
+/// <https://platform.claude.com/docs/en/about-claude/models/migration-guide>
+const GO_ON: &str = "(Go on from where your last message ends, without repeating it.)";
+
 #[derive(Debug)]
 pub(super) struct Conversation<'a> {
     /// System and developer messages, wherever they stood, as text blocks.
@@ -84,6 +89,14 @@ impl Conversation<'_> {
         self.turns
             .last()
             .is_some_and(|turn| turn.role == Role::Assistant)
+    }
+
+    /// Ends it with the user's turn.
+    pub(super) fn ask_to_go_on(&mut self) {
+        self.turns.push(Turn {
+            role: Role::User,
+            content: Block::text(Cow::Borrowed(GO_ON)).into_iter().collect(),
+        });
     }
 }
 
@@ -156,7 +169,7 @@ impl<'a> Builder<'a> {
         match message.name {
             Some(name) if !text(name, &at)?.is_empty() => {
                 let words = "has no counterpart at this provider; leave it out";
-                losses.lose("messages.name", &at, words)
+                losses.lose("messages[].name", &at, words)
             }
             _ => Ok(()),
         }

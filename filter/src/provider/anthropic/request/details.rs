@@ -11,9 +11,7 @@ use serde_json::value::RawValue;
 use super::block::Block;
 use super::fault::Path;
 use super::read::{list, object, text};
-
-/// Details of other formats belong to other providers.
-const FORMAT: &str = "anthropic-claude-v1";
+use crate::provider::anthropic::THINKING_FORMAT;
 
 #[derive(Deserialize)]
 struct Detail<'a> {
@@ -48,7 +46,8 @@ pub(super) fn read_details<'a>(raw: &'a RawValue, out: &mut Vec<Block<'a>>) {
             continue;
         };
         let read = |raw: Option<&'a RawValue>| raw.and_then(|raw| text(raw, &at).ok());
-        if read(detail.format).as_deref() != Some(FORMAT) {
+        // Details of other formats belong to other providers.
+        if read(detail.format).as_deref() != Some(THINKING_FORMAT) {
             continue;
         }
         match read(detail.kind).as_deref() {

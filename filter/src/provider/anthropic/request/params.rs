@@ -10,9 +10,7 @@ use serde_json::value::RawValue;
 
 use super::fault::{Losses, Path, Read};
 use super::read::{Body, is_null, list, text};
-
-/// Fields that are dropped without a name of their own.
-const UNKNOWN: &str = "unknown fields";
+use crate::provider::parameters::{UNKNOWN, is_known, path_of};
 
 /// What a parameter without counterpart says where it says nothing.
 #[derive(Debug, Clone, Copy)]
@@ -49,30 +47,6 @@ const WITHOUT_COUNTERPART: [(&str, Neutral); 18] = [
     ("prompt_cache_retention", Neutral::Nothing),
 ];
 
-/// Fields that are read elsewhere, or are the gateway's own business: the router has read `model` and `stream`, and
-/// the translation of the answer heeds `stream_options`.
-const READ: [&str; 19] = [
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "functions",
-    "function_call",
-    "max_completion_tokens",
-    "max_tokens",
-    "stop",
-    "temperature",
-    "top_p",
-    "user",
-    "safety_identifier",
-    "response_format",
-    "reasoning_effort",
-    "service_tier",
-];
-
 #[derive(Debug, Serialize)]
 pub(super) struct Metadata<'a> {
     user_id: Cow<'a, str>,
@@ -88,8 +62,6 @@ pub(super) fn lose_params(body: &Body<'_>, losses: &mut Losses) -> Read<()> {
             losses.lose(name, &Path::top(name), words)?;
         }
     }
-    let is_known =
-        |key: &str| READ.contains(&key) || WITHOUT_COUNTERPART.iter().any(|&(name, _)| name == key);
     let unknown = body
         .fields()
         .find(|(key, value)| !is_known(key) && !is_null(value));
@@ -101,12 +73,6 @@ pub(super) fn lose_params(body: &Body<'_>, losses: &mut Losses) -> Read<()> {
         )?;
     }
     Ok(())
-}
-
-/// A client's key as a path, if it is fit for a message.
-fn path_of(key: &str) -> Option<String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    (key.len() <= 64 && key.bytes().all(fits)).then(|| key.to_owned())
 }
 
 /// `stop` as stop sequences. The API refuses those that are blank: they are left out, and named.

@@ -10,8 +10,20 @@ pub(super) struct Rules {
     pub(super) thinking: Form,
     /// `output_config.effort` knows `xhigh`. <https://platform.claude.com/docs/en/build-with-claude/effort>
     pub(super) xhigh: bool,
+    /// Sends signatures and no text of its thinking unless `thinking.display` is `summarized`: from Claude 4.7 on. Those
+    /// before it summarize by default.
+    /// <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7#thinking-content-omitted-by-default>
+    pub(super) omits_thinking: bool,
+    /// Thinks beside a `tool_choice` that forces a call, if it takes one. The general rule is that none does
+    /// (<https://platform.claude.com/docs/en/build-with-claude/thinking-tool-workflows>), but from Claude 4.8 on they were
+    /// seen to (<https://github.com/langchain-ai/langchain-aws/pull/1141>), and Opus 5, which thinks by default, is said to
+    /// have taken what Opus 5.5 refuses.
+    pub(super) thinks_when_forced: bool,
+    /// Goes on from an assistant's last message: up to Claude 4.5; the others answer 400.
+    /// <https://platform.claude.com/docs/en/api/errors#prefill-not-supported>
+    pub(super) prefill: bool,
     /// Takes `temperature` and `top_p` other than their defaults: up to Claude 4.6.
-    /// <https://platform.claude.com/docs/en/models/opus-5-5/migration-guide>
+    /// <https://platform.claude.com/docs/en/about-claude/models/migration-guide>
     pub(super) sampling: bool,
     /// Takes both of them at once: up to Claude 4.
     /// <https://platform.claude.com/docs/en/models/haiku-4-5/migration-guide>
@@ -43,11 +55,14 @@ pub(super) enum Form {
 pub(super) enum Off {
     /// By saying nothing.
     Omitted,
-    /// Thinks unless told `disabled`.
+    /// Thinks unless told `disabled`, which Claude 5 takes with an effort of at most `high`, or with none.
+    /// <https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5#thinking-cant-be-disabled>
     Disabled,
     /// Thinks unless told `between_tools`.
+    /// <https://platform.claude.com/docs/en/models/sonnet-5-5/whats-new-sonnet-5-5>
     BetweenTools,
     /// Always thinks.
+    /// <https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5#thinking-cant-be-disabled>
     Never,
 }
 
@@ -75,6 +90,9 @@ impl Rules {
         Self {
             thinking: thinking(family, version),
             xhigh: version >= (4, 7),
+            omits_thinking: version >= (4, 7),
+            thinks_when_forced: version >= (4, 8),
+            prefill: version < (4, 6),
             sampling: version < (4, 7),
             both_samplings: version < (4, 1),
             forced_tools: match family {

@@ -14,10 +14,23 @@ use super::rules::{Form, Off, Rules};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Thinking {
-    Enabled { budget_tokens: u64 },
-    Adaptive,
+    Enabled {
+        budget_tokens: u64,
+    },
+    Adaptive {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        display: Option<Display>,
+    },
     Disabled,
     BetweenTools,
+}
+
+/// What of the thinking is to be read, where it is not the model's default.
+/// <https://platform.claude.com/docs/en/build-with-claude/thinking>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Display {
+    Summarized,
 }
 
 /// `output_config.effort`.
@@ -44,7 +57,7 @@ pub(super) struct Sampling {
     pub(super) top_p: Option<f64>,
 }
 
-/// What in a request stands against thinking by budget.
+/// What in a request stands against thinking: all of it against a budget, a forced call against some models' other form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hindrances {
     /// `tool_choice` forces a call.
@@ -65,6 +78,8 @@ enum Asked {
 
 const EFFORT: Path<'_> = Path::top("reasoning_effort");
 const EFFORT_NAME: &str = "reasoning_effort";
+const NO_EFFECT: &str =
+    "has no effect with a forced tool_choice or a last message of the assistant's; leave it out";
 
 /// The least top_p that thinking allows.
 /// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>
@@ -105,8 +120,14 @@ pub(super) fn plan(
             Ok(plain)
         }
         (Form::Budget, Asked::Some(effort)) => budgeted(effort, rules, plain, hindrances, losses),
+        (Form::Adaptive(_), Asked::Some(_)) if hindrances.forced && !rules.thinks_when_forced => {
+            losses.lose(EFFORT_NAME, &EFFORT, NO_EFFECT)?;
+            Ok(plain)
+        }
         (Form::Adaptive(_), Asked::Some(effort)) => Ok(Plan {
-            thinking: Some(Thinking::Adaptive),
+            thinking: Some(Thinking::Adaptive {
+                display: rules.omits_thinking.then_some(Display::Summarized),
+            }),
             effort: Some(effort.known_to(rules)),
             ..plain
         }),
@@ -127,8 +148,7 @@ fn budgeted(
         return Ok(plain);
     }
     if hindrances.forced || hindrances.prefilled {
-        let words = "has no effect with a forced tool_choice or a last message of the assistant's; leave it out";
-        losses.lose(EFFORT_NAME, &EFFORT, words)?;
+        losses.lose(EFFORT_NAME, &EFFORT, NO_EFFECT)?;
         return Ok(plain);
     }
     let budget = effort.budget();
@@ -158,7 +178,8 @@ fn without_thinking(off: Off, asked: Asked, plain: Plan, losses: &mut Losses) ->
                 losses.lose(EFFORT_NAME, &EFFORT, words)?;
             }
             return Ok(Plan {
-                thinking: Some(Thinking::Adaptive),
+                // Nobody asked to read it.
+                thinking: Some(Thinking::Adaptive { display: None }),
                 effort: Some(Effort::Low),
                 ..plain
             });
@@ -250,7 +271,7 @@ impl Plan {
     fn thinks(&self) -> bool {
         matches!(
             self.thinking,
-            Some(Thinking::Enabled { .. } | Thinking::Adaptive)
+            Some(Thinking::Enabled { .. } | Thinking::Adaptive { .. })
         )
     }
 }

@@ -287,7 +287,9 @@ macro_rules! objects {
     };
 }
 
-objects! { ImageUrl InputAudio File Called Function NamedChoice Named AllowedTools ResponseFormat JsonSchema }
+objects! {
+    ImageUrl InputAudio File Called Function NamedChoice Named AllowedTools AllowedTool ResponseFormat JsonSchema
+}
 
 // Items of lists.
 objects! {
@@ -295,7 +297,6 @@ objects! {
     Part needs kind,
     ToolCall needs id,
     Tool needs kind,
-    AllowedTool needs function,
 }
 
 // === impl Shape ===

@@ -66,7 +66,8 @@ impl<'a> Contents<'a> {
         losses: &mut Losses,
     ) -> Result<(), Refused> {
         let role = message.role.need(at.dot("role"), STRING)?;
-        if role != "tool" && message.name.is_some() {
+        let is_named = message.name.is_some_and(|name| name.get() != "\"\"");
+        if role != "tool" && is_named {
             losses.lose("messages[].name", at.dot("name"))?;
         }
         match role.as_ref() {

@@ -5,6 +5,7 @@
 use std::fmt::Display;
 
 use crate::chat::error::{ErrorReply, INVALID_REQUEST};
+use crate::provider::parameters::UNKNOWN;
 use crate::provider::translate::Unsupported;
 
 /// Boxed: an error is rare, and every step returns one.
@@ -77,11 +78,26 @@ impl Losses {
 
     /// Gives up `name`, or refuses the request for `path`, as policy says.
     pub(super) fn lose(&mut self, name: &'static str, path: impl Display) -> Result<(), Refused> {
+        let words = "has no counterpart in Gemini's API; leave it out";
+        self.give_up(name, || parameter(path, words))
+    }
+
+    /// Gives up a field that is not known; `path`: where its name is fit to be one.
+    pub(super) fn lose_unknown(&mut self, path: Option<String>) -> Result<(), Refused> {
+        let words = "is a field that Gemini's API does not know; leave it out";
+        self.give_up(UNKNOWN, || match path {
+            Some(path) => parameter(path, words),
+            None => body("unsupported_parameter", format!("the body {words}")),
+        })
+    }
+
+    fn give_up(
+        &mut self,
+        name: &'static str,
+        refusal: impl FnOnce() -> Refused,
+    ) -> Result<(), Refused> {
         match self.unsupported {
-            Unsupported::Refuse => Err(parameter(
-                path,
-                "has no counterpart in Gemini's API; leave it out",
-            )),
+            Unsupported::Refuse => Err(refusal()),
             Unsupported::Drop => {
                 if !self.dropped.contains(&name) {
                     self.dropped.push(name);

@@ -22,7 +22,7 @@ pub(super) fn read<'a>(
     losses: &mut Losses,
 ) -> Result<Option<GenerationConfig<'a>>, Refused> {
     let (response_logprobs, logprobs) = logprobs(chat)?;
-    let (response_mime_type, response_json_schema) = response_format(chat)?;
+    let (response_mime_type, response_json_schema) = response_format(chat, losses)?;
     let config = GenerationConfig {
         candidate_count: candidates(chat)?,
         stop_sequences: stops(chat)?,
@@ -117,6 +117,7 @@ fn logprobs(chat: &Chat<'_>) -> Result<(Option<bool>, Option<i64>), Refused> {
 /// A schema is always kept to, as OpenAI does if it is strict.
 fn response_format<'a>(
     chat: &'a Chat<'a>,
+    losses: &mut Losses,
 ) -> Result<(Option<&'static str>, Option<Verbatim<'a>>), Refused> {
     let Some(format) = chat
         .response_format
@@ -140,10 +141,10 @@ fn response_format<'a>(
                 schema => Ok((Some(JSON), schema.map(Verbatim))),
             }
         }
-        _ => Err(fault::parameter(
-            path,
-            "must be text, json_object or json_schema",
-        )),
+        _ => {
+            losses.lose("response_format", path)?;
+            Ok((None, None))
+        }
     }
 }
 

@@ -4,11 +4,15 @@
 //! has it, Vertex AI's body has not.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::chat::Chat;
 use super::fault::{Losses, Refused};
+use crate::provider::parameters::{is_known, path_of};
 
 pub(super) fn read(chat: &Chat<'_>, losses: &mut Losses) -> Result<(), Refused> {
     // Beside each: the value that is OpenAI's default, <https://platform.openai.com/docs/api-reference/chat/create>.
@@ -54,6 +58,41 @@ pub(super) fn read(chat: &Chat<'_>, losses: &mut Losses) -> Result<(), Refused> 
     }
     Ok(())
 }
+
+/// Names, or refuses, what OpenAI's format has no such field for. A second walk over the body, which skips all values.
+pub(super) fn read_unknown(body: &[u8], losses: &mut Losses) -> Result<(), Refused> {
+    /// The first unknown field that is not `null`.
+    struct Unknown;
+
+    impl<'de> Visitor<'de> for Unknown {
+        type Value = Option<Cow<'de, str>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a request")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut unknown = None;
+            while let Some(Name(name)) = map.next_key()? {
+                let is_set = map.next_value::<Option<IgnoredAny>>()?.is_some();
+                if is_set && unknown.is_none() && !is_known(&name) {
+                    unknown = Some(name);
+                }
+            }
+            Ok(unknown)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_slice(body);
+    // It was read before, so that it is an object.
+    match json.deserialize_map(Unknown) {
+        Ok(Some(name)) => losses.lose_unknown(path_of(&name)),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn is_text_only(modalities: &RawValue) -> bool {
     serde_json::from_str::<Vec<Cow<'_, str>>>(modalities.get())

@@ -63,6 +63,10 @@ impl<T> Field<T> {
         matches!(self, Self::Is(_))
     }
 
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
     /// `want` says what it has to be, as `must be a string`.
     pub(super) fn get(&self, path: impl Display, want: &str) -> Result<Option<&T>, Refused> {
         match self {

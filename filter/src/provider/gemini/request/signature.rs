@@ -14,8 +14,7 @@ use serde::de::SeqAccess;
 use super::chat::{Raw, Text};
 use super::shape::{Field, Object, Shape};
 use super::wire::{Content, Data, Part, Role};
-
-const FORMAT: &str = "google-gemini-v1";
+use crate::provider::gemini::THINKING_FORMAT;
 
 /// Google's stand-in for a signature that there is none of: calls that another model made, or a client that did not
 /// keep it. <https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>
@@ -77,7 +76,7 @@ impl<'a> Signatures<'a> {
         else {
             return;
         };
-        if kind != "reasoning.encrypted" || format != FORMAT || data.is_empty() {
+        if kind != "reasoning.encrypted" || format != THINKING_FORMAT || data.is_empty() {
             return;
         }
         match detail.id {

@@ -93,7 +93,7 @@ fn read_cases() -> Vec<(String, Case)> {
 
 #[test]
 fn fixtures() {
-    assert!(CASES.len() >= 121, "only {} cases", CASES.len());
+    assert!(CASES.len() >= 128, "only {} cases", CASES.len());
     for (name, case) in &*CASES {
         assert!(case.source.starts_with("https://"), "{name}: no source");
         let result = from_chat(case.chat.get().as_bytes(), &case.ask.ask());

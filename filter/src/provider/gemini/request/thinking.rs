@@ -3,7 +3,7 @@
 //! The models differ in how they are told, and refuse the other way, so this goes by the model's name.
 
 use super::chat::Chat;
-use super::fault::{self, Losses, Refused};
+use super::fault::{Losses, Refused};
 use super::wire::{ThinkingConfig, ThinkingLevel};
 
 /// How a model is told how much to think: <https://ai.google.dev/gemini-api/docs/thinking>.
@@ -74,10 +74,8 @@ pub(super) fn read(
         // Nothing is above Gemini's high.
         "high" | "xhigh" | "max" => Effort::High,
         _ => {
-            return Err(fault::invalid(
-                path,
-                "must be none, minimal, low, medium, high, xhigh or max",
-            ));
+            losses.lose(path, path)?;
+            return Ok(None);
         }
     };
     if family == Family::Untold && effort != Effort::None {

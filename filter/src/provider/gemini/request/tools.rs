@@ -45,8 +45,8 @@ pub(super) fn read<'a>(
             "is deprecated; send it as tool_choice",
         ));
     }
-    let declared = declared(chat)?;
-    let config = choice(chat, &declared)?;
+    let declared = declared(chat, losses)?;
+    let config = choice(chat, &declared, losses)?;
     if declared.functions.is_empty() {
         return Ok((None, None));
     }
@@ -65,7 +65,7 @@ pub(super) fn read<'a>(
     Ok((Some([tool]), config))
 }
 
-fn declared<'a>(chat: &'a Chat<'a>) -> Result<Declared<'a>, Refused> {
+fn declared<'a>(chat: &'a Chat<'a>, losses: &mut Losses) -> Result<Declared<'a>, Refused> {
     let mut declared = Declared::default();
     let tools = chat.tools.get("tools", ARRAY)?;
     for (index, tool) in tools.into_iter().flatten().enumerate() {
@@ -74,10 +74,8 @@ fn declared<'a>(chat: &'a Chat<'a>) -> Result<Declared<'a>, Refused> {
             .kind
             .need(format_args!("tools[{index}].type"), STRING)?;
         if kind != "function" {
-            return Err(fault::parameter(
-                format_args!("tools[{index}].type"),
-                "must be function: Gemini has no other tools of the client's",
-            ));
+            losses.lose("tools", format_args!("tools[{index}]"))?;
+            continue;
         }
         let function = tool
             .function
@@ -92,6 +90,7 @@ fn declared<'a>(chat: &'a Chat<'a>) -> Result<Declared<'a>, Refused> {
 fn choice<'a>(
     chat: &'a Chat<'a>,
     declared: &Declared<'a>,
+    losses: &mut Losses,
 ) -> Result<Option<FunctionCallingConfig<'a>>, Refused> {
     let auto = if declared.strict {
         Mode::Validated
@@ -127,10 +126,10 @@ fn choice<'a>(
                 .need("tool_choice.allowed_tools", OBJECT)?;
             allowed_tools(allowed, declared).map(Some)
         }
-        _ => Err(fault::parameter(
-            "tool_choice.type",
-            "must be function or allowed_tools: Gemini has no other tools of the client's",
-        )),
+        _ => {
+            losses.lose("tool_choice", "tool_choice")?;
+            Ok(declared.strict.then(|| config(auto)))
+        }
     }
 }
 
@@ -146,16 +145,19 @@ fn allowed_tools<'a>(
     };
     let path = "tool_choice.allowed_tools.tools";
     let tools = allowed.tools.need(path, ARRAY)?;
-    if tools.is_empty() {
-        return Err(fault::invalid(
-            path,
-            "is empty; name a tool, or send \"none\" as tool_choice",
-        ));
-    }
     let mut names = Vec::with_capacity(tools.len());
     for (index, tool) in tools.iter().enumerate() {
         let tool = tool.need(format_args!("{path}[{index}]"), OBJECT)?;
-        names.push(declared.named(format_args!("{path}[{index}].function"), &tool.function)?);
+        // Another tool than a function is not among those that are sent.
+        if tool.function.is_there() {
+            names.push(declared.named(format_args!("{path}[{index}].function"), &tool.function)?);
+        }
+    }
+    if names.is_empty() {
+        return Err(fault::invalid(
+            path,
+            "names no function; name one, or send \"none\" as tool_choice",
+        ));
     }
     Ok(FunctionCallingConfig {
         mode,

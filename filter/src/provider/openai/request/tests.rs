@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::fixtures::{cases, check_source};
 use super::super::{find_model_span, rewrite_model};
 use super::*;
+use crate::provider::translate::Told;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +33,7 @@ fn edit(body: &str, ask_usage: bool, strip_reasoning: bool) -> Option<String> {
 
 #[test]
 fn requests() {
-    for (name, case) in cases::<Case>("request", 25) {
+    for (name, case) in cases::<Case>("request", 31) {
         check_source(&name, &case.source);
         let out = edit(case.body.get(), case.ask_usage, case.strip_reasoning);
         let expected = case.expected.as_ref().map(|body| body.get());
@@ -96,9 +97,51 @@ fn deep_nesting_is_skipped() {
              \"stream_options\":{{{options}\"x\":{deep}}}}}"
         )
     };
-    let thinking = format!(",\"reasoning\":{deep}");
+    let thinking = format!(
+        ",\"reasoning\":{deep},\"reasoning_details\":[{{\"format\":\"google-gemini-v1\",\"data\":{deep}}}]"
+    );
     let out = edit(&body(&thinking, ""), true, true);
     assert!(out == Some(body("", "\"include_usage\":true,")));
+}
+
+/// What a client got as `reasoning_details` from Claude or Gemini, and hands to a third provider.
+#[test]
+fn details_that_our_translations_write_go_and_those_of_others_stay() {
+    let told = Told {
+        created: 1,
+        model: "m",
+        include_usage: false,
+    };
+    let claude = br#"{"type":"message","id":"i","role":"assistant","model":"m","stop_reason":"end_turn","content":[
+        {"type":"thinking","thinking":"Hm","signature":"s"},{"type":"redacted_thinking","data":"d"},{"type":"text","text":"Hi"}]}"#;
+    let gemini = br#"{"candidates":[{"index":0,"finishReason":"STOP","content":{"parts":[
+        {"text":"Hm","thought":true},{"text":"Hi","thoughtSignature":"s"},{"functionCall":{"name":"f","args":{}},"thoughtSignature":"t"}]}}]}"#;
+    let answers = [
+        anthropic::answer::to_chat(claude, &told).expect("an answer"),
+        gemini::answer::to_chat(gemini, &told).expect("an answer"),
+    ];
+    for answer in answers {
+        let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let mut message = answer["choices"][0]["message"].clone();
+        assert!(message["reasoning_details"].is_array(), "{message}");
+        let sent = |message: &Value| {
+            let body = json!({"model": "auto", "messages": [message]}).to_string();
+            let out: Value = serde_json::from_str(&edit(&body, false, true)?).ok()?;
+            Some(out["messages"][0].clone())
+        };
+        let out = sent(&message).expect("a request");
+        for name in ["reasoning_details", "reasoning_content", "reasoning"] {
+            assert_eq!(out.get(name), None, "{out}");
+        }
+        let other =
+            json!({"type": "reasoning.summary", "summary": "Hm", "format": "xai-responses-v1"});
+        message["reasoning_details"]
+            .as_array_mut()
+            .expect("a list")
+            .push(other.clone());
+        let out = sent(&message).expect("a request");
+        assert_eq!(out["reasoning_details"], json!([other]));
+    }
 }
 
 // === properties ===
@@ -111,6 +154,16 @@ fn scalar() -> impl Strategy<Value = Value> {
         any::<String>().prop_map(Value::from),
         Just(json!({"reasoning": 1, "stream_options": null, "model": "x"})),
         Just(json!([{"reasoning": 1}])),
+        proptest::collection::vec(
+            prop_oneof![
+                Just(json!({"format": "anthropic-claude-v1", "text": "a, ]"})),
+                Just(json!({"index": 1, "format": "google-gemini-v1"})),
+                Just(json!({"format": "openai-responses-v1"})),
+                Just(json!("google-gemini-v1")),
+            ],
+            0..4,
+        )
+        .prop_map(Value::from),
     ]
 }
 
@@ -158,7 +211,25 @@ fn expect(mut body: Map<String, Value>, ask_usage: bool, strip_reasoning: bool) 
     if strip_reasoning {
         for message in body["messages"].as_array_mut().expect("a list") {
             let message = message.as_object_mut().expect("an object");
-            message.retain(|name, _| !name.starts_with("reasoning"));
+            let details = message.get_mut("reasoning_details");
+            let Some(details) = details.and_then(Value::as_array_mut) else {
+                continue;
+            };
+            let before = details.len();
+            details.retain(|detail| {
+                !matches!(
+                    detail["format"].as_str(),
+                    Some("anthropic-claude-v1" | "google-gemini-v1")
+                )
+            });
+            let left = details.len();
+            if left < before {
+                message
+                    .retain(|name, _| !matches!(name.as_str(), "reasoning" | "reasoning_content"));
+            }
+            if left < before && left == 0 {
+                message.remove("reasoning_details");
+            }
         }
     }
     body.into()
@@ -179,8 +250,11 @@ proptest! {
         strip_reasoning: bool,
     ) {
         let encode = |members: &Vec<(String, Value)>| {
+            // Of a name that comes twice the tree knows one.
+            let mut names = std::collections::HashSet::new();
             let members: Vec<_> = members
                 .iter()
+                .filter(|(name, _)| names.insert(name.clone()))
                 .map(|(name, value)| (quote(name, is_escaped), value.to_string()))
                 .collect();
             write(&members, &blank)
