@@ -47,6 +47,9 @@ const KNOWN: [&str; 37] = [
     "prompt_cache_retention",
 ];
 
+/// What a Messages client says and a chat completion has no word for: written for Gemini alone, which does.
+pub const TOP_K: &str = "pointsman.top_k";
+
 pub fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
 }

@@ -18,9 +18,8 @@ use super::read::{
 use super::schema::is_strict;
 use super::write::{Chat, Losses, NO_COUNTERPART};
 use crate::chat::error::ErrorReply;
+use crate::provider::parameters::TOP_K;
 
-/// Read by Gemini's translation, and by nobody else.
-const TOP_K: &str = "pointsman.top_k";
 /// What a schema that strict mode does not take is told under `unsupported: refuse`.
 const NOT_STRICT: &str = "is a schema that the chosen target cannot be held to; require every property, set \
      additionalProperties to false, and leave out what OpenAI's strict mode does not take";

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::chat::Chat;
 use super::fault::{Losses, Refused};
-use crate::provider::parameters::{is_known, path_of};
+use crate::provider::parameters::{TOP_K, is_known, path_of};
 
 pub(super) fn read(chat: &Chat<'_>, losses: &mut Losses) -> Result<(), Refused> {
     // Beside each: the value that is OpenAI's default, <https://platform.openai.com/docs/api-reference/chat/create>.
@@ -75,7 +75,7 @@ pub(super) fn read_unknown(body: &[u8], losses: &mut Losses) -> Result<(), Refus
             let mut unknown = None;
             while let Some(Name(name)) = map.next_key()? {
                 let is_set = map.next_value::<Option<IgnoredAny>>()?.is_some();
-                if is_set && unknown.is_none() && !is_known(&name) {
+                if is_set && unknown.is_none() && name != TOP_K && !is_known(&name) {
                     unknown = Some(name);
                 }
             }
