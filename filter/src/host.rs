@@ -434,9 +434,7 @@ impl HttpContext for ProviderStream {
             if let Passed::Replaced(body) = self.machine.pass(&bytes, end_of_stream) {
                 replace_response_body(body);
             }
-            if end_of_stream {
-                carry_out(self.machine.spent());
-            }
+            carry_out(self.machine.noted(end_of_stream));
             return Flow::Continue;
         }
         let Some(range) = self.machine.wanted(size, end_of_stream) else {

@@ -160,9 +160,7 @@ async fn only_post_on_a_configured_path_is_handled() {
         ("POST", "/v1/chat"),
         ("POST", "/v1/chat%2Fcompletions"),
         ("POST", "/v1/chat/completions/count_tokens"),
-        ("GET", "/v1/messages"),
-        ("POST", "/v1/messages/"),
-        ("POST", "/v1/messages/batches"),
+        ("GET", "/v1/messagesx"),
         ("GET", "/v1/modelsx"),
     ] {
         let raw = request(method, path, &[JSON], body.as_bytes());

@@ -169,7 +169,24 @@ fn the_routes_and_clusters_know_what_the_shipped_policy_names() {
     let messages = messages.map(|path| format!("{path}(/count_tokens)?"));
     let admitted: Vec<String> = policy.admit.paths.iter().cloned().chain(messages).collect();
     assert_eq!(regex, Some(admitted.join("|").as_str()));
+    // Under a path of Messages in that API's form, as Envoy's own errors there.
+    let [path] = policy.admit.messages_paths.as_slice() else {
+        panic!("the routes know one path of Messages");
+    };
+    assert_eq!(routes[2]["match"]["path_separated_prefix"], path.as_str());
     let not_found = &routes[2]["direct_response"];
+    assert_eq!(not_found["status"], 404);
+    let not_found = not_found["body"]["inline_string"].as_str().expect("text");
+    assert!(not_found.starts_with(r#"{"type":"error","#) && not_found.contains(path.as_str()));
+    let is_messages =
+        format!(r#"request.url_path == "{path}" || request.url_path.startsWith("{path}/")"#);
+    let handed_over = format!(
+        r#""wasm.{}" in filter_state"#,
+        pointsman::telemetry::state::PLAN
+    );
+    let listener = read("envoy/listener.yaml");
+    assert!(listener.contains(&is_messages) && listener.contains(&handed_over));
+    let not_found = &routes[3]["direct_response"];
     assert_eq!(not_found["status"], 404);
     let not_found = not_found["body"]["inline_string"].as_str().expect("text");
     for path in policy

@@ -30,9 +30,13 @@ struct Content {
 
 /// The Message for a chat completion. `model` is for completions that do not name theirs.
 ///
-/// There is none without a choice that has a message, or if the choice's finish reason is an error.
+/// There is none without a choice that has a message, or if it reports an error: in an `error` beside the choices, or in
+/// the choice's finish reason.
 pub fn from_chat(body: &[u8], model: &str) -> Result<Answer, NoAnswer> {
     let completion = Completion::read(body).ok_or(NoAnswer)?;
+    if completion.is_error() {
+        return Err(NoAnswer);
+    }
     let choice = completion.choice().ok_or(NoAnswer)?;
     let message = choice.message().ok_or(NoAnswer)?;
     if is_failure(choice.finish_reason()) {

@@ -14,32 +14,38 @@
 //! - A failed tool's result begins with `[error] `.
 //! - Images and PDF files in tool results move into the user's message behind them, since a tool's message holds text
 //!   alone; a mark stays in their place.
-//! - `stream` asks for usage as well: the way back has to tell it.
+//! - A stream is not asked for its usage here: that is for policy to say, and for the provider's format.
+//! - What a target beyond OpenAI's API takes, and a chat completion has no word for, goes in a member of the gateway's
+//!   own (`pointsman.top_k`). It is written only for such a target, and its translation reads it.
 
+mod names;
 mod params;
 mod parts;
 mod read;
+mod schema;
 mod turns;
 mod write;
 
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::chat::error::ErrorReply;
 use crate::chat::fault::{Place, Watch, clean, no_string, not_json, not_utf8};
 use crate::chat::request::{Key, Seen};
-use crate::provider::translate::{AskResult, Unsupported};
+use crate::provider::gemini::request::MAX_STOP_SEQUENCES;
+use crate::provider::translate::Unsupported;
 
 use params::OutputConfig;
 use read::{Field, Path, flag, number, object, required_text, whole_number};
 use write::{Chat, NO_COUNTERPART};
 
+pub use names::Names;
+
 /// Top-level parameters of the Messages API and its betas that no chat completion has, with the value that is their
 /// default anyway. `inference_geo` is one: where a target may be is the policy's to say.
-const UNSUPPORTED: [(&str, &str); 16] = [
+const UNSUPPORTED: [(&str, &str); 15] = [
     ("anthropic_beta", ""),
     ("betas", ""),
     ("billing_policy", ""),
@@ -54,7 +60,6 @@ const UNSUPPORTED: [(&str, &str); 16] = [
     ("service_tier", "\"auto\""),
     ("speed", "\"standard\""),
     ("thread", ""),
-    ("top_k", ""),
     ("user_profile_id", ""),
 ];
 
@@ -68,6 +73,7 @@ struct Top<'a> {
     stream: Field<'a>,
     temperature: Field<'a>,
     top_p: Field<'a>,
+    top_k: Field<'a>,
     stop_sequences: Field<'a>,
     metadata: Field<'a>,
     tools: Field<'a>,
@@ -81,13 +87,35 @@ struct Top<'a> {
     unknown: Option<String>,
 }
 
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
+/// What the target that a chat completion is for takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Takes {
+    stop_sequences: usize,
+    /// Characters of a user's name.
+    user: usize,
+    top_k: bool,
+    /// Answers and arguments are held to any schema, not to those of OpenAI's strict mode alone.
+    any_schema: bool,
+    /// A tool's result without its call is refused.
+    pairs_results: bool,
+}
+
+/// A request as a chat completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translated {
+    pub body: Vec<u8>,
+    /// Parameters that were left out, as the client names them, each once.
+    pub dropped: Vec<&'static str>,
+    /// For what a second translation says of the chat completion.
+    pub names: Names,
 }
 
 /// Translates a request. `model` is copied: the caller replaces it with the target's.
-pub fn to_chat(body: &[u8], unsupported: Unsupported) -> AskResult {
+pub fn to_chat(
+    body: &[u8],
+    unsupported: Unsupported,
+    takes: Takes,
+) -> Result<Translated, ErrorReply> {
     let text = std::str::from_utf8(body).map_err(|e| not_utf8(&e))?;
     let top = Top::read(text)?;
 
@@ -102,7 +130,7 @@ pub fn to_chat(body: &[u8], unsupported: Unsupported) -> AskResult {
         .messages
         .ok_or_else(|| missing("missing_messages", "messages"))?;
 
-    let mut chat = Chat::new(model, unsupported, body.len());
+    let mut chat = Chat::new(model, unsupported, takes, body.len());
     if let Some(raw) = top.system {
         turns::system(raw, Path::top("system"), &mut chat)?;
     }
@@ -135,6 +163,29 @@ fn limit(raw: &RawValue, chat: &mut Chat) -> Result<(), ErrorReply> {
     Ok(())
 }
 
+// === impl Takes ===
+
+impl Takes {
+    /// <https://platform.openai.com/docs/api-reference/chat/create>. The ids of some coding agents are longer than a
+    /// `user` may be, and a provider that finds them too long refuses the request for what is only a hint.
+    pub const OPENAI: Takes = Takes {
+        stop_sequences: 4,
+        user: 64,
+        top_k: false,
+        any_schema: false,
+        pairs_results: false,
+    };
+
+    /// <https://ai.google.dev/api/generate-content#generationconfig>. It has no user, which its translation says.
+    pub const GEMINI: Takes = Takes {
+        stop_sequences: MAX_STOP_SEQUENCES,
+        user: usize::MAX,
+        top_k: true,
+        any_schema: true,
+        pairs_results: true,
+    };
+}
+
 // === impl Top ===
 
 impl<'a> Top<'a> {
@@ -158,6 +209,7 @@ impl<'a> Top<'a> {
             "stream" => &mut self.stream,
             "temperature" => &mut self.temperature,
             "top_p" => &mut self.top_p,
+            "top_k" => &mut self.top_k,
             "stop_sequences" => &mut self.stop_sequences,
             "metadata" => &mut self.metadata,
             "tools" => &mut self.tools,
@@ -196,19 +248,20 @@ impl<'a> Top<'a> {
         if let Some(raw) = self.top_p {
             chat.field("top_p", number(raw, Path::top("top_p"))?);
         }
+        if let Some(raw) = self.top_k {
+            params::top_k(raw, Path::top("top_k"), chat)?;
+        }
         if let Some(raw) = self.stop_sequences {
-            let stop = params::stop(raw, Path::top("stop_sequences"), &mut chat.losses)?;
+            let stop = params::stop(raw, Path::top("stop_sequences"), chat)?;
             if !stop.is_empty() {
                 chat.field("stop", &stop);
             }
         }
         if flag(self.stream, Path::top("stream"))? {
             chat.field("stream", &true);
-            let include_usage = true;
-            chat.field("stream_options", &StreamOptions { include_usage });
         }
         if let Some(raw) = self.metadata {
-            let user = params::user(raw, Path::top("metadata"), &mut chat.losses)?;
+            let user = params::user(raw, Path::top("metadata"), chat)?;
             if let Some(user) = user {
                 chat.field("user", &user);
             }
@@ -225,7 +278,7 @@ impl<'a> Top<'a> {
             .transpose()?;
         let wanted = choice.as_ref().and_then(|(choice, _)| choice.wanted());
         let (tools, found) = match self.tools {
-            Some(raw) => params::tools(raw, Path::top("tools"), wanted, &mut chat.losses)?,
+            Some(raw) => params::tools(raw, Path::top("tools"), wanted, chat)?,
             None => (Vec::new(), false),
         };
         if wanted.is_some() && !found {
@@ -258,12 +311,19 @@ impl<'a> Top<'a> {
             Some(raw) => object(raw, path)?,
             None => OutputConfig::default(),
         };
-        if let Some(effort) = params::effort(self.thinking, &config, &mut chat.losses)? {
+        if let Some((effort, name)) = params::effort(self.thinking, &config, &mut chat.losses)? {
             chat.field("reasoning_effort", &effort);
+            chat.names = Names::with_effort(name);
         }
         let format = match (config.format, self.output_format) {
-            (Some(raw), _) => params::response_format(raw, path.key("format"))?,
-            (None, Some(raw)) => params::response_format(raw, Path::top("output_format"))?,
+            (Some(raw), _) => {
+                let name = "output_config.format.schema";
+                params::response_format(raw, path.key("format"), name, chat)?
+            }
+            (None, Some(raw)) => {
+                let name = "output_format.schema";
+                params::response_format(raw, Path::top("output_format"), name, chat)?
+            }
             (None, None) => return Ok(()),
         };
         chat.field("response_format", &format);

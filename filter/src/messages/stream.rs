@@ -104,7 +104,7 @@ impl Stream {
 
     fn read<'a>(&mut self, data: &'a [u8], out: &mut Vec<u8>) -> Result<Progress, Failure<'a>> {
         let chunk = Completion::read(data).ok_or((API, NOT_JSON.into()))?;
-        if chunk.error.is_some() || Text::read(chunk.object) == Some(Text("error")) {
+        if chunk.is_error() {
             return Err(reported(data));
         }
         if let Some(usage) = chunk.usage() {

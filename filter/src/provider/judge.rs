@@ -286,7 +286,7 @@ enum DeltaKey {
 }
 
 /// `null`, `""`, `[]` and `{}`.
-fn is_blank(value: &RawValue) -> bool {
+pub fn is_blank(value: &RawValue) -> bool {
     let value = value.get();
     let inside = |open, close| {
         value

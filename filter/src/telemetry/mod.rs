@@ -4,3 +4,4 @@ pub mod headers;
 pub mod metrics;
 pub mod report;
 pub mod state;
+pub mod tokens;

@@ -12,7 +12,8 @@ pub const CALLER: &str = "pointsman.caller";
 pub const REQUEST_ID: &str = "pointsman.request_id";
 /// Why, cleaned, for the access log; only where policy says `log_reason`.
 pub const REASON: &str = "pointsman.reason";
-/// Tokens of the answer, in decimal, for the access log; absent where they are none or not known. Those of the prompt.
+/// Tokens of the answer, in decimal, for the access log; absent (or `-`, where an attempt before had some)
+/// where they are none or not known. Those of the prompt.
 pub const INPUT_TOKENS: &str = "pointsman.input_tokens";
 pub const OUTPUT_TOKENS: &str = "pointsman.output_tokens";
 /// Of the input: read from the provider's prompt cache, and written into it.

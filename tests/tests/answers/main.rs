@@ -1,6 +1,7 @@
 //! Answers: what reaches a provider, and what reaches the client, good or bad, byte for byte.
 
 mod bodies;
+mod envoys;
 mod errors;
 mod headers;
 mod streams;

@@ -1,5 +1,8 @@
 //! What was spent is counted, whatever the provider calls it.
 
+mod died;
+mod http2;
+
 use pointsman_tests::client;
 use serde_json::json;
 

@@ -15,6 +15,8 @@ use serde_json::value::RawValue;
 
 use crate::chat::json::object;
 use crate::chat::usage::Usage;
+use crate::provider::judge::is_blank;
+use crate::provider::openai::usage;
 
 /// A non-empty JSON string as it came, without its quotes. Displayed as it is, so put it between quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,49 +139,14 @@ impl<'a> Completion<'a> {
         found
     }
 
-    /// The tokens, if it tells of any. Cache writes are OpenRouter's field, or LiteLLM's:
-    /// <https://openrouter.ai/docs/use-cases/usage-accounting>,
-    /// <https://docs.litellm.ai/docs/completion/prompt_caching>.
+    /// The tokens, if it tells of any.
     pub fn usage(&self) -> Option<Usage> {
-        #[derive(Deserialize)]
-        struct Fields<'a> {
-            #[serde(borrow)]
-            prompt_tokens: Option<&'a RawValue>,
-            #[serde(borrow)]
-            completion_tokens: Option<&'a RawValue>,
-            #[serde(borrow)]
-            prompt_tokens_details: Option<&'a RawValue>,
-            #[serde(borrow)]
-            completion_tokens_details: Option<&'a RawValue>,
-        }
+        usage::read(self.usage?.get())
+    }
 
-        #[derive(Deserialize, Default)]
-        struct Details<'a> {
-            #[serde(borrow)]
-            cached_tokens: Option<&'a RawValue>,
-            #[serde(borrow)]
-            cache_write_tokens: Option<&'a RawValue>,
-            #[serde(borrow)]
-            cache_creation_tokens: Option<&'a RawValue>,
-            #[serde(borrow)]
-            reasoning_tokens: Option<&'a RawValue>,
-        }
-
-        let usage: Fields<'_> = object(self.usage?.get())?;
-        let details = |json: Option<&'a RawValue>| -> Details<'a> {
-            json.and_then(|json| object(json.get())).unwrap_or_default()
-        };
-        let prompt = details(usage.prompt_tokens_details);
-        let completion = details(usage.completion_tokens_details);
-        Some(Usage {
-            prompt: number(usage.prompt_tokens).unwrap_or(0),
-            completion: number(usage.completion_tokens).unwrap_or(0),
-            cached: number(prompt.cached_tokens).unwrap_or(0),
-            cache_write: number(prompt.cache_write_tokens)
-                .or(number(prompt.cache_creation_tokens))
-                .unwrap_or(0),
-            reasoning: number(completion.reasoning_tokens).unwrap_or(0),
-        })
+    /// Whether it reports an error, whatever else it holds.
+    pub fn is_error(&self) -> bool {
+        self.error.is_some_and(|error| !is_blank(error)) || is(self.object, "error")
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! <https://docs.claude.com/en/api/messages> and <https://docs.claude.com/en/api/handling-stop-reasons>.
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::hash::{DefaultHasher, Hasher};
 
 use serde_json::value::RawValue;
 
@@ -16,6 +17,10 @@ const ID_PREFIX: &str = "msg_";
 pub(in crate::messages) struct MessageId<'a>(Option<Text<'a>>);
 
 /// A tool use's id: the call's own, or one that is unique as long as the completion's id is.
+///
+/// The client sends it back, maybe to Anthropic, which refuses ids with other characters than letters, digits, `_` and `-`
+/// (<https://docs.claude.com/en/api/messages>). So where there are others `_` takes their place, and a hash is added: ids
+/// that differ stay different, and the same id becomes the same in whole answers and in streams.
 pub(in crate::messages) struct ToolUseId<'a> {
     pub call: Option<Text<'a>>,
     pub completion: Option<Text<'a>>,
@@ -49,11 +54,29 @@ impl fmt::Display for MessageId<'_> {
 impl fmt::Display for ToolUseId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.call, self.completion) {
-            (Some(id), _) => write!(f, "{id}"),
-            (None, Some(completion)) => write!(f, "toolu_{completion}_{}", self.block),
+            (Some(id), _) => write_clean(id, f),
+            (None, Some(completion)) => {
+                f.write_str("toolu_")?;
+                write_clean(completion, f)?;
+                write!(f, "_{}", self.block)
+            }
             (None, None) => write!(f, "toolu_{}", self.block),
         }
     }
+}
+
+fn write_clean(id: Text<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if id.0.chars().all(fits) {
+        return write!(f, "{id}");
+    }
+    for c in id.0.chars() {
+        f.write_char(if fits(c) { c } else { '_' })?;
+    }
+    // Of fixed keys: the same id is the same number, always.
+    let mut hasher = DefaultHasher::new();
+    hasher.write(id.0.as_bytes());
+    write!(f, "_{:016x}", hasher.finish())
 }
 
 // === impl MessageUsage ===

@@ -70,7 +70,7 @@ struct Case<'a> {
 
 #[test]
 fn fixtures() {
-    for (name, json) in cases("answer", 40) {
+    for (name, json) in cases("answer", 50) {
         let case: Case<'_> = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(case.source.starts_with("https://"), "{name}");
         let body = case
@@ -116,6 +116,45 @@ fn deep_nesting_is_copied_or_refused() {
         from_chat("{\"choices\":".repeat(100_000).as_bytes(), ""),
         Err(NoAnswer)
     );
+}
+
+/// A mended fault: a call's id went to the client as the provider wrote it, and Anthropic refused the conversation when
+/// the next turn went there.
+#[test]
+fn ids_of_tool_uses_are_such_as_anthropic_takes() {
+    let id = |call: Option<&str>, completion: &str| {
+        let id = |id: &str| format!(r#""id":{},"#, serde_json::to_string(id).unwrap());
+        let body = format!(
+            r#"{{{}"choices":[{{"message":{{"tool_calls":[{{{}"function":{{"name":"f","arguments":"{{}}"}}}}]}}}}]}}"#,
+            id(completion),
+            call.map_or_else(String::new, id),
+        );
+        let message = from_chat(body.as_bytes(), "m").unwrap().body;
+        let message: Value = serde_json::from_slice(&message).unwrap();
+        message["content"][0]["id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(id(Some("call_A-1"), "c"), "call_A-1");
+    assert_eq!(id(None, "c-1"), "toolu_c-1_0");
+    let odd = [
+        "functions.get:0",
+        "functions.get_0",
+        "functions_get:0",
+        "a b",
+        "ü",
+        "a\"b\\n",
+        "call|1",
+    ];
+    let clean = |id: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        !id.is_empty() && id.chars().all(fits)
+    };
+    let mut given: Vec<_> = odd.iter().map(|odd| id(Some(odd), "c")).collect();
+    given.extend(odd.iter().map(|odd| id(None, odd)));
+    assert!(given.iter().all(|id| clean(id)), "{given:?}");
+    assert!(given[0].starts_with("functions_get_0_"), "{given:?}");
+    given.sort();
+    given.dedup();
+    assert_eq!(given.len(), 2 * odd.len(), "{given:?}");
 }
 
 proptest! {

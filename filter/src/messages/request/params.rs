@@ -15,14 +15,15 @@ use super::read::{
     Field, Path, any_object, each, flag, object, optional_text, required, required_text, text,
     whole_number,
 };
-use super::write::{Losses, NO_COUNTERPART};
+use super::schema::is_strict;
+use super::write::{Chat, Losses, NO_COUNTERPART};
 use crate::chat::error::ErrorReply;
 
-/// Stop sequences that OpenAI takes, <https://platform.openai.com/docs/api-reference/chat/create>.
-const MAX_STOP: usize = 4;
-/// Characters of a user's name that OpenAI takes. The ids of some coding agents are longer, and a provider that finds
-/// them too long refuses the request for what is only a hint.
-const MAX_USER: usize = 64;
+/// Read by Gemini's translation, and by nobody else.
+const TOP_K: &str = "pointsman.top_k";
+/// What a schema that strict mode does not take is told under `unsupported: refuse`.
+const NOT_STRICT: &str = "is a schema that the chosen target cannot be held to; require every property, set \
+     additionalProperties to false, and leave out what OpenAI's strict mode does not take";
 /// OpenAI wants a name for the schema of an answer; Anthropic has none.
 const SCHEMA_NAME: &str = "output";
 
@@ -155,23 +156,36 @@ struct Metadata<'a> {
     user_id: Field<'a>,
 }
 
-/// At most as many as OpenAI takes; more are lost.
+/// Zero says that there is no limit, which is so anyway.
+pub(super) fn top_k(raw: &RawValue, path: Path<'_>, chat: &mut Chat) -> Result<(), ErrorReply> {
+    if !chat.takes.top_k {
+        return chat.losses.lose("top_k", path, NO_COUNTERPART);
+    }
+    if whole_number(raw, path)? > 0 {
+        chat.field(TOP_K, raw);
+    }
+    Ok(())
+}
+
+/// At most as many as the target takes; more are lost.
 pub(super) fn stop<'a>(
     raw: &'a RawValue,
     path: Path<'_>,
-    losses: &mut Losses,
+    chat: &mut Chat,
 ) -> Result<Vec<Cow<'a, str>>, ErrorReply> {
+    let most = chat.takes.stop_sequences;
     let mut stop = Vec::new();
     let count = each(raw, path, |raw, path| {
         let sequence = text(raw, path)?;
-        if stop.len() < MAX_STOP {
+        if stop.len() < most {
             stop.push(sequence);
         }
         Ok(())
     })?;
-    if count > MAX_STOP {
-        let words = "has more than the four entries that the chosen target takes; send fewer";
-        losses.lose("stop_sequences", path, words)?;
+    if count > most {
+        let words =
+            format!("has more than the {most} entries that the chosen target takes; send fewer");
+        chat.losses.lose("stop_sequences", path, &words)?;
     }
     Ok(stop)
 }
@@ -179,17 +193,19 @@ pub(super) fn stop<'a>(
 pub(super) fn user<'a>(
     raw: &'a RawValue,
     path: Path<'_>,
-    losses: &mut Losses,
+    chat: &mut Chat,
 ) -> Result<Option<Cow<'a, str>>, ErrorReply> {
+    let most = chat.takes.user;
     let metadata: Metadata<'_> = object(raw, path)?;
     let path = path.key("user_id");
     let user = optional_text(metadata.user_id, path)?;
     if user
         .as_deref()
-        .is_some_and(|user| user.chars().nth(MAX_USER).is_some())
+        .is_some_and(|user| user.chars().nth(most).is_some())
     {
-        let words = "has more than the 64 characters that the chosen target takes; send fewer";
-        losses.lose("metadata.user_id", path, words)?;
+        let words =
+            format!("has more than the {most} characters that the chosen target takes; send fewer");
+        chat.losses.lose("metadata.user_id", path, &words)?;
         return Ok(None);
     }
     Ok(user)
@@ -205,7 +221,7 @@ pub(super) fn tools<'a>(
     raw: &'a RawValue,
     path: Path<'_>,
     wanted: Option<&str>,
-    losses: &mut Losses,
+    chat: &mut Chat,
 ) -> Result<(Vec<Tool<'a>>, bool), ErrorReply> {
     let mut tools = Vec::new();
     let mut found = false;
@@ -214,7 +230,7 @@ pub(super) fn tools<'a>(
         let kind = optional_text(tool.kind, path.key("type"))?;
         match kind.as_deref() {
             None | Some("custom") => {
-                let function = tool.function(path, losses)?;
+                let function = tool.function(path, chat)?;
                 found |= wanted == Some(function.name.as_ref());
                 tools.push(Tool {
                     kind: "function",
@@ -222,7 +238,7 @@ pub(super) fn tools<'a>(
                 });
                 Ok(())
             }
-            Some(kind) => losses.lose(anthropic_tool(kind), path, NO_COUNTERPART),
+            Some(kind) => chat.losses.lose(anthropic_tool(kind), path, NO_COUNTERPART),
         }
     })?;
     Ok((tools, found))
@@ -236,20 +252,27 @@ fn anthropic_tool(kind: &str) -> &'static str {
 }
 
 impl<'a> RawTool<'a> {
-    fn function(self, path: Path<'_>, losses: &mut Losses) -> Result<Function<'a>, ErrorReply> {
+    fn function(self, path: Path<'_>, chat: &mut Chat) -> Result<Function<'a>, ErrorReply> {
         let schema = path.key("input_schema");
+        let parameters = any_object(required(self.input_schema, schema)?, schema)?;
+        let mut strict = self
+            .strict
+            .map(|_| flag(self.strict, path.key("strict")))
+            .transpose()?;
+        if strict == Some(true) && !chat.takes.any_schema && !is_strict(parameters) {
+            chat.losses.lose("tools.strict", schema, NOT_STRICT)?;
+            strict = Some(false);
+        }
         if self.input_examples.is_some() {
             let path = path.key("input_examples");
-            losses.lose("tools.input_examples", path, NO_COUNTERPART)?;
+            chat.losses
+                .lose("tools.input_examples", path, NO_COUNTERPART)?;
         }
         Ok(Function {
             name: required_text(self.name, path.key("name"))?,
             description: optional_text(self.description, path.key("description"))?,
-            parameters: any_object(required(self.input_schema, schema)?, schema)?,
-            strict: self
-                .strict
-                .map(|_| flag(self.strict, path.key("strict")))
-                .transpose()?,
+            parameters,
+            strict,
         })
     }
 }
@@ -275,7 +298,7 @@ pub(super) fn choice<'a>(
 
 // === thinking and output ===
 
-/// How much to think, in OpenAI's words.
+/// How much to think, in OpenAI's words, and the field that says so.
 ///
 /// The client's own effort comes before a budget, which only bounds it. `xhigh` and `max` are `high`: of the servers
 /// that take an effort at all, few take more. A budget becomes the effort that is given that budget on the way from
@@ -285,7 +308,7 @@ pub(super) fn effort(
     thinking: Field<'_>,
     config: &OutputConfig<'_>,
     losses: &mut Losses,
-) -> Result<Option<&'static str>, ErrorReply> {
+) -> Result<Option<(&'static str, &'static str)>, ErrorReply> {
     let path = Path::top("output_config");
     if config.task_budget.is_some() {
         let path = path.key("task_budget");
@@ -302,18 +325,19 @@ pub(super) fn effort(
             return Err(path.fault("invalid_value", words));
         }
     };
+    let effort = effort.map(|effort| (effort, "output_config.effort"));
     let Some(raw) = thinking else {
         return Ok(effort);
     };
     let path = Path::top("thinking");
     let thinking: Thinking<'_> = object(raw, path)?;
     match required_text(thinking.kind, path.key("type"))?.as_ref() {
-        "disabled" => Ok(Some("none")),
+        "disabled" => Ok(Some(("none", "thinking"))),
         "adaptive" => Ok(effort),
         "enabled" => {
             let path = path.key("budget_tokens");
             let budget = whole_number(required(thinking.budget_tokens, path)?, path)?;
-            Ok(effort.or(Some(effort_of(budget))))
+            Ok(effort.or(Some((effort_of(budget), "thinking"))))
         }
         _ => {
             losses.lose("thinking", path, NO_COUNTERPART)?;
@@ -330,23 +354,33 @@ fn effort_of(budget: u64) -> &'static str {
     }
 }
 
-/// Always strict: Anthropic holds every answer to its schema.
+/// Anthropic holds every answer to its schema, so that strict is what says the same. But of the schemas that it takes OpenAI
+/// refuses some in strict mode, such as those with a property that is not required. These go without: the model is asked
+/// to keep to them, and mostly does. They are not changed to fit: the client could not read the answer. That nobody is
+/// held to the schema is told as `name`, since the client relies on it.
 pub(super) fn response_format<'a>(
     raw: &'a RawValue,
     path: Path<'_>,
+    name: &'static str,
+    chat: &mut Chat,
 ) -> Result<ResponseFormat<'a>, ErrorReply> {
     let format: Format<'_> = object(raw, path)?;
     let kind = path.key("type");
     if required_text(format.kind, kind)? != "json_schema" {
         return Err(kind.fault("invalid_value", "must be json_schema"));
     }
-    let schema = path.key("schema");
+    let path = path.key("schema");
+    let schema = any_object(required(format.schema, path)?, path)?;
+    let strict = chat.takes.any_schema || is_strict(schema);
+    if !strict {
+        chat.losses.lose(name, path, NOT_STRICT)?;
+    }
     Ok(ResponseFormat {
         kind: "json_schema",
         json_schema: JsonSchema {
             name: SCHEMA_NAME,
-            strict: true,
-            schema: any_object(required(format.schema, schema)?, schema)?,
+            strict,
+            schema,
         },
     })
 }

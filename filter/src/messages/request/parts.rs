@@ -187,7 +187,14 @@ impl<'a> Block<'a> {
         let kind = path.key("type");
         let url = match required_text(source.kind, kind)?.as_ref() {
             "base64" => source.data_url(path)?,
-            "url" => Url::Plain(required_text(source.url, path.key("url"))?),
+            "url" => {
+                let at = path.key("url");
+                let url = required_text(source.url, at)?;
+                if !is_web(&url) {
+                    return Err(at.fault("invalid_value", "must be an https URL"));
+                }
+                Url::Plain(url)
+            }
             _ => return Err(kind.unsupported("must be base64 or url at the chosen target")),
         };
         Ok(Part::ImageUrl {
@@ -343,6 +350,14 @@ fn joined<'a>(mut texts: Vec<Cow<'a, str>>, between: &str) -> Cow<'a, str> {
         0 | 1 => texts.pop().unwrap_or_default(),
         _ => Cow::Owned(texts.join(between)),
     }
+}
+
+/// A target beyond the web's schemes may know others; a client of Messages cannot mean them.
+fn is_web(url: &str) -> bool {
+    ["https://", "http://"].iter().any(|scheme| {
+        url.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    })
 }
 
 /// OpenAI tells a file's type by its name.

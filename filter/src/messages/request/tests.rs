@@ -8,10 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
-use crate::provider::translate::Asked;
 
 /// Fewer files than this and some were lost.
-const CASES: usize = 92;
+const CASES: usize = 104;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +18,8 @@ struct Case<'a> {
     source: String,
     #[serde(default)]
     unsupported: Option<String>,
+    #[serde(default)]
+    target: Option<String>,
     #[serde(borrow)]
     messages: &'a RawValue,
     expected: Option<Value>,
@@ -34,15 +35,15 @@ struct Fault {
     param: Option<String>,
 }
 
-fn dropping(body: &str) -> Asked {
-    match to_chat(body.as_bytes(), Unsupported::Drop) {
+fn dropping(body: &str) -> Translated {
+    match to_chat(body.as_bytes(), Unsupported::Drop, Takes::OPENAI) {
         Ok(asked) => asked,
         Err(fault) => panic!("{body}: {fault:?}"),
     }
 }
 
 fn refused(body: &str) -> ErrorReply {
-    to_chat(body.as_bytes(), Unsupported::Drop).expect_err(body)
+    to_chat(body.as_bytes(), Unsupported::Drop, Takes::OPENAI).expect_err(body)
 }
 
 fn with_messages(messages: &str) -> String {
@@ -69,7 +70,12 @@ fn fixtures() {
             Some("refuse") => Unsupported::Refuse,
             Some(other) => panic!("{name}: {other}"),
         };
-        let asked = to_chat(case.messages.get().as_bytes(), unsupported);
+        let takes = match case.target.as_deref() {
+            None => Takes::OPENAI,
+            Some("gemini") => Takes::GEMINI,
+            Some(other) => panic!("{name}: {other}"),
+        };
+        let asked = to_chat(case.messages.get().as_bytes(), unsupported, takes);
         match (asked, case.expected, case.error) {
             (Ok(asked), Some(expected), None) => {
                 let body: Value = serde_json::from_slice(&asked.body).unwrap();
@@ -135,7 +141,7 @@ fn whole_body() {
             r#"{"model":"m","messages":[{"role":"system","content":"s"},"#,
             r#"{"role":"user","content":[{"type":"text","text":"a"},"#,
             r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}],"#,
-            r#""max_completion_tokens":9,"stream":true,"stream_options":{"include_usage":true},"#,
+            r#""max_completion_tokens":9,"stream":true,"#,
             r#""tools":[{"type":"function","function":{"name":"t","parameters":{}}}]}"#
         )
     );
@@ -416,8 +422,13 @@ const VALID: &str = r#"{"model":"m","max_tokens":9,"stream":true,"system":[{"typ
 
 /// Whatever was accepted is one JSON object, with a message; whatever was refused says why.
 fn holds(body: &[u8]) {
-    for unsupported in [Unsupported::Drop, Unsupported::Refuse] {
-        match to_chat(body, unsupported) {
+    let ways = [Unsupported::Drop, Unsupported::Refuse];
+    let takes = [Takes::OPENAI, Takes::GEMINI];
+    for (unsupported, takes) in ways
+        .into_iter()
+        .flat_map(|way| takes.map(|takes| (way, takes)))
+    {
+        match to_chat(body, unsupported, takes) {
             Ok(asked) => {
                 let chat: Value = serde_json::from_slice(&asked.body).unwrap();
                 assert!(!chat["messages"].as_array().unwrap().is_empty());

@@ -5,6 +5,7 @@
 //! continue (prefill), is sent as it is: whether an answer continues it is up to the target.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -54,14 +55,15 @@ pub(super) fn messages(
     path: Path<'_>,
     chat: &mut Chat,
 ) -> Result<usize, ErrorReply> {
+    let mut calls = BTreeSet::new();
     each(raw, path, |raw, path| {
         let turn: Turn<'_> = object(raw, path)?;
         let role = path.key("role");
         let at = path.key("content");
         let content = || required(turn.content, at);
         match required_text(turn.role, role)?.as_ref() {
-            "user" => user(content()?, at, chat),
-            "assistant" => assistant(content()?, at, chat),
+            "user" => user(content()?, at, &calls, chat),
+            "assistant" => assistant(content()?, at, &mut calls, chat),
             "system" => system(content()?, at, chat),
             _ => Err(role.fault("invalid_value", "must be user, assistant or system")),
         }
@@ -69,7 +71,12 @@ pub(super) fn messages(
 }
 
 /// Results come first, each its own message, as chat completions want them right behind the calls.
-fn user(raw: &RawValue, path: Path<'_>, chat: &mut Chat) -> Result<(), ErrorReply> {
+fn user(
+    raw: &RawValue,
+    path: Path<'_>,
+    calls: &BTreeSet<Cow<'_, str>>,
+    chat: &mut Chat,
+) -> Result<(), ErrorReply> {
     if is_text(raw) {
         let content = Content::Text(text(raw, path)?);
         chat.message(&Message::new("user", content));
@@ -83,7 +90,12 @@ fn user(raw: &RawValue, path: Path<'_>, chat: &mut Chat) -> Result<(), ErrorRepl
             return block.parts(path, &mut chat.losses, &mut rest);
         }
         results = true;
-        let id = required_text(block.tool_use_id, path.key("tool_use_id"))?;
+        let at = path.key("tool_use_id");
+        let id = required_text(block.tool_use_id, at)?;
+        if chat.takes.pairs_results && !calls.contains(&id) {
+            let words = "is the id of no earlier tool_use; send the assistant's message with that block before it";
+            return Err(at.fault("invalid_value", words));
+        }
         let text = block.tool_result(path, &mut chat.losses, &mut attached)?;
         chat.message(&Message {
             tool_call_id: Some(id),
@@ -105,12 +117,20 @@ fn user(raw: &RawValue, path: Path<'_>, chat: &mut Chat) -> Result<(), ErrorRepl
     Ok(())
 }
 
-fn assistant(raw: &RawValue, path: Path<'_>, chat: &mut Chat) -> Result<(), ErrorReply> {
+fn assistant<'a>(
+    raw: &'a RawValue,
+    path: Path<'_>,
+    calls: &mut BTreeSet<Cow<'a, str>>,
+    chat: &mut Chat,
+) -> Result<(), ErrorReply> {
     let mut turn = Assistant::default();
     if is_text(raw) {
         turn.text = text(raw, path)?;
     } else {
         each_block(raw, path, |block, path| turn.add(&block, path))?;
+    }
+    if chat.takes.pairs_results {
+        calls.extend(turn.calls.iter().map(|call| call.id.clone()));
     }
     let content = if turn.text.is_empty() && !turn.calls.is_empty() {
         Content::Null

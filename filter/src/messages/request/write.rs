@@ -10,9 +10,10 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::read::Path;
+use super::{Names, Takes, Translated};
 use crate::chat::error::ErrorReply;
 use crate::chat::request::BadRequest;
-use crate::provider::translate::{Asked, Unsupported};
+use crate::provider::translate::Unsupported;
 
 /// What a parameter without counterpart is told under [`Unsupported::Refuse`].
 pub(super) const NO_COUNTERPART: &str = "has no counterpart at the chosen target; leave it out";
@@ -22,6 +23,8 @@ pub(super) struct Chat {
     out: Vec<u8>,
     messages: usize,
     pub(super) losses: Losses,
+    pub(super) takes: Takes,
+    pub(super) names: Names,
 }
 
 /// What the target does not get.
@@ -82,7 +85,7 @@ pub(super) enum Url<'a> {
 
 #[derive(Serialize)]
 pub(super) struct ToolCall<'a> {
-    id: Cow<'a, str>,
+    pub(super) id: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: &'static str,
     function: Call<'a>,
@@ -120,7 +123,12 @@ pub(super) enum Reasoning<'a> {
 
 impl Chat {
     /// `size`: bytes to expect.
-    pub(super) fn new(model: &RawValue, unsupported: Unsupported, size: usize) -> Self {
+    pub(super) fn new(
+        model: &RawValue,
+        unsupported: Unsupported,
+        takes: Takes,
+        size: usize,
+    ) -> Self {
         let mut out = Vec::with_capacity(size);
         out.extend_from_slice(b"{\"model\":");
         out.extend_from_slice(model.get().as_bytes());
@@ -132,6 +140,8 @@ impl Chat {
                 unsupported,
                 dropped: Vec::new(),
             },
+            takes,
+            names: Names::default(),
         }
     }
 
@@ -156,11 +166,12 @@ impl Chat {
         self.value(value);
     }
 
-    pub(super) fn finish(mut self) -> Asked {
+    pub(super) fn finish(mut self) -> Translated {
         self.out.push(b'}');
-        Asked {
+        Translated {
             body: self.out,
             dropped: self.losses.dropped,
+            names: self.names,
         }
     }
 

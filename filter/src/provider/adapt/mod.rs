@@ -71,9 +71,16 @@ impl Wire {
         }
     }
 
-    /// The chunk of usage was asked for by the gateway alone.
+    /// Whether a stream is read beyond its first real event. One that passes is read for its usage alone, and an OpenAI-format
+    /// provider that nobody asked for it is not expected to say it.
+    pub fn reads_on(&self) -> bool {
+        !self.passes() || self.api != Api::OpenAi || self.stream_usage || self.include_usage
+    }
+
+    /// The gateway alone asks for the chunk of usage. Only a client of chat completions can have asked itself.
     fn asks_usage(&self) -> bool {
-        self.stream && self.stream_usage && !self.include_usage
+        let client_asks = self.include_usage && self.client == Dialect::Chat;
+        self.stream && self.stream_usage && !client_asks
     }
 }
 

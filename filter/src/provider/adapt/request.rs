@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Wire;
 use crate::chat::error::ErrorReply;
 use crate::chat::request::Dialect;
-use crate::messages;
+use crate::messages::request::{Takes, Translated, to_chat};
 use crate::policy::Api;
 use crate::provider::openai::request::{Edits, rewrite};
 use crate::provider::translate::{Ask, Asked};
@@ -59,21 +59,31 @@ impl Wire {
     }
 
     fn messages_to_chat(&self, body: &[u8]) -> Result<Adapted, Unadaptable> {
-        let chat = translated(messages::request::to_chat(body, self.unsupported))?;
-        let mut adapted = match self.api {
+        let takes = match self.api {
+            Api::Gemini => Takes::GEMINI,
+            Api::OpenAi | Api::Anthropic => Takes::OPENAI,
+        };
+        let chat = to_chat(body, self.unsupported, takes).map_err(refused)?;
+        let Translated {
+            body,
+            mut dropped,
+            names,
+        } = chat;
+        if self.api != Api::Gemini {
             // Thinking that a Messages client sends back is Claude's.
-            Api::OpenAi => as_it_is(rewrite(
-                &chat.body,
-                &self.edits(&chat.body, None, false, true)?,
-            )),
-            _ => translated(gemini::request::from_chat(&chat.body, &self.ask())),
-        }?;
-        for name in chat.dropped {
-            if !adapted.dropped.contains(&name) {
-                adapted.dropped.push(name);
+            let edits = self.edits(&body, None, self.asks_usage(), true)?;
+            let Adapted { body, .. } = as_it_is(rewrite(&body, &edits))?;
+            return Ok(Adapted { body, dropped });
+        }
+        let asked = gemini::request::from_chat(&body, &self.ask())
+            .map_err(|refusal| refused(names.refusal(refusal)))?;
+        for name in asked.dropped.into_iter().map(|name| names.of(name)) {
+            if !dropped.contains(&name) {
+                dropped.push(name);
             }
         }
-        Ok(adapted)
+        let body = asked.body;
+        Ok(Adapted { body, dropped })
     }
 
     fn edits(
@@ -114,6 +124,10 @@ fn as_it_is(body: Option<Vec<u8>>) -> Result<Adapted, Unadaptable> {
 fn translated(asked: Result<Asked, ErrorReply>) -> Result<Adapted, Unadaptable> {
     match asked {
         Ok(Asked { body, dropped }) => Ok(Adapted { body, dropped }),
-        Err(refusal) => Err(Unadaptable::Refused(Box::new(refusal))),
+        Err(refusal) => Err(refused(refusal)),
     }
+}
+
+fn refused(refusal: ErrorReply) -> Unadaptable {
+    Unadaptable::Refused(Box::new(refusal))
 }

@@ -1,3 +1,5 @@
+mod messages_requests;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -69,9 +71,13 @@ fn every_pair_sends_what_its_provider_reads() {
             let dropped: &[&str] = match (client, api) {
                 (Dialect::Chat, Api::OpenAi) | (Dialect::Messages, Api::Anthropic) => &[],
                 (Dialect::Chat, _) => &["logit_bias"],
+                (_, Api::Gemini) => &[],
                 _ => &["top_k"],
             };
             assert_eq!(adapted.dropped, dropped, "{client:?} {api:?}");
+            if (client, api) == (Dialect::Messages, Api::Gemini) {
+                assert_eq!(body["generationConfig"]["topK"], 3);
+            }
         }
     }
 }

@@ -9,6 +9,8 @@
 use crate::chat::error::ErrorReply;
 use crate::provider::translate::{Ask, AskResult, Asked};
 
+pub use generation::MAX_STOP_SEQUENCES;
+
 use chat::Chat;
 use fault::{Losses, Refused};
 use thinking::Family;

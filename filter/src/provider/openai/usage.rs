@@ -5,7 +5,8 @@
 //!
 //! Fields: `prompt_tokens`, `completion_tokens` and their details are OpenAI's
 //! (<https://platform.openai.com/docs/api-reference/chat/object>); `cache_write_tokens` is OpenRouter's
-//! (<https://openrouter.ai/docs/use-cases/usage-accounting>), `prompt_cache_hit_tokens` DeepSeek's
+//! (<https://openrouter.ai/docs/use-cases/usage-accounting>), `cache_creation_tokens` LiteLLM's word for it
+//! (<https://docs.litellm.ai/docs/completion/prompt_caching>), `prompt_cache_hit_tokens` DeepSeek's
 //! (<https://api-docs.deepseek.com/api/create-chat-completion>), and `cached_tokens` beside the counts Moonshot's
 //! (<https://platform.moonshot.ai/docs/api/chat>).
 
@@ -27,6 +28,7 @@ enum Key {
     PromptTokensDetails,
     CompletionTokensDetails,
     CachedTokens,
+    #[serde(alias = "cache_creation_tokens")]
     CacheWriteTokens,
     ReasoningTokens,
     PromptCacheHitTokens,

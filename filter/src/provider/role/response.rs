@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
-use crate::chat::usage::Usage;
 use crate::http::{Action, HeaderLine, Headers};
 use crate::policy::Api;
 use crate::provider::adapt::{self, Passed, Step, Whole, Wire};
@@ -18,6 +17,7 @@ use crate::telemetry::headers as names;
 use crate::telemetry::metrics::metric_name;
 use crate::telemetry::report;
 use crate::telemetry::state::{self, Attempts};
+use crate::telemetry::tokens::Tokens;
 
 /// The status of an answer that turned out to be none; Envoy retries it.
 const BAD_ANSWER: &str = "502";
@@ -48,8 +48,7 @@ pub(super) struct Serving {
     /// The answer's headers as they came.
     answer: Headers,
     pub(super) is_reported: bool,
-    usage: Usage,
-    is_counted: bool,
+    tokens: Tokens,
 }
 
 /// What the answer's headers say of its body.
@@ -80,23 +79,28 @@ impl ProviderAttempt {
         }
     }
 
-    /// What is known of the tokens, written down once: at the end of the answer, or of the attempt.
-    pub fn spent(&mut self) -> Vec<Action> {
-        let usage = match &self.state {
-            State::Streaming(stream) => Some(stream.usage()),
-            _ => None,
-        };
-        let Some(serving) = self.serving.as_mut().filter(|s| !s.is_counted) else {
+    /// What [`ProviderAttempt::pass`] has read of the tokens, written down if it is news; `end`: that was all of the stream.
+    pub fn noted(&mut self, end: bool) -> Vec<Action> {
+        let (State::Streaming(stream), Some(serving)) = (&self.state, &mut self.serving) else {
             return Vec::new();
         };
-        serving.usage = usage.unwrap_or(serving.usage);
-        if serving.usage == Usage::default() {
-            return Vec::new();
+        serving.tokens.usage = stream.usage();
+        let mut actions = serving.tokens.log();
+        if end {
+            actions.extend(serving.count_tokens());
         }
-        serving.is_counted = true;
-        let mut actions = tokens_in_state(serving.usage);
-        actions.extend(serving.count_tokens());
         actions
+    }
+
+    /// The tokens of the attempt, counted once, however it ended.
+    pub(super) fn spent(&mut self) -> Vec<Action> {
+        let serving = self.serving.as_mut();
+        serving.map(Serving::count_tokens).unwrap_or_default()
+    }
+
+    fn log_tokens(&mut self) -> Vec<Action> {
+        let serving = self.serving.as_mut();
+        serving.map(|s| s.tokens.log()).unwrap_or_default()
     }
 
     pub(super) fn on_response_headers(
@@ -195,14 +199,22 @@ impl ProviderAttempt {
         end_of_stream: bool,
     ) -> Vec<Action> {
         match std::mem::take(&mut self.state) {
-            State::JudgingStream(mut stream, _) => match stream.hold(bytes, end_of_stream) {
-                Step::Hold => {
-                    self.state = State::JudgingStream(stream, buffered);
-                    vec![Action::Pause]
+            State::JudgingStream(mut stream, _) => {
+                let step = stream.hold(bytes, end_of_stream);
+                if let Some(serving) = &mut self.serving {
+                    serving.tokens.usage = stream.usage();
                 }
-                Step::Release => self.release_stream(stream, end_of_stream),
-                Step::Bad(outcome) => self.reject(outcome),
-            },
+                match step {
+                    Step::Hold => {
+                        self.state = State::JudgingStream(stream, buffered);
+                        let mut actions = self.log_tokens();
+                        actions.push(Action::Pause);
+                        actions
+                    }
+                    Step::Release => self.release_stream(stream, end_of_stream),
+                    Step::Bad(outcome) => self.reject(outcome),
+                }
+            }
             State::HoldingAnswer if end_of_stream => self.on_whole_answer(bytes),
             State::HoldingAnswer => {
                 let serving = self.serving.as_ref();
@@ -244,12 +256,13 @@ impl ProviderAttempt {
         match serving.wire.answer(bytes, created) {
             Err(outcome) => self.reject(outcome),
             Ok(Whole { body, usage }) => {
-                serving.usage = usage;
+                serving.tokens.usage = usage;
                 let form = body
                     .as_ref()
                     .map_or(Body::AsItCame, |body| Body::Json(body.len()));
                 let mut actions: Vec<Action> =
                     body.map(Action::ReplaceResponseBody).into_iter().collect();
+                actions.extend(self.log_tokens());
                 actions.extend(self.spent());
                 actions.extend(self.release(Outcome::Status(200), form));
                 actions
@@ -264,15 +277,12 @@ impl ProviderAttempt {
             false => Body::Events,
         };
         let mut actions: Vec<Action> = held.map(Action::ReplaceResponseBody).into_iter().collect();
-        let usage = stream.usage();
+        actions.extend(self.log_tokens());
         actions.extend(self.release(Outcome::Status(200), form));
-        self.state = State::Streaming(stream);
         if end {
             actions.extend(self.spent());
-            self.state = State::Passing;
-        } else {
-            // A client may leave before the end: then the log has at least this.
-            actions.extend(tokens_in_state(usage));
+        } else if self.serving.as_ref().is_some_and(|s| s.wire.reads_on()) {
+            self.state = State::Streaming(stream);
         }
         actions
     }
@@ -337,6 +347,10 @@ impl ProviderAttempt {
             actions.push(Action::SetState(state::PLAN, handed_over));
             let next = std::mem::take(&mut serving.next_cluster);
             actions.push(Action::SetState(state::CLUSTER, next.into_bytes()));
+            actions.extend(match serving.is_last {
+                true => serving.tokens.log(),
+                false => serving.tokens.unlog(),
+            });
         }
         let outcome = outcome.to_string();
         let tags = [
@@ -374,8 +388,7 @@ impl Serving {
             told: Vec::new(),
             answer: Headers::default(),
             is_reported: false,
-            usage: Usage::default(),
-            is_counted: false,
+            tokens: Tokens::default(),
         }
     }
 
@@ -430,39 +443,12 @@ impl Serving {
         removed.map(|(name, _)| Action::RemoveResponseHeader(name))
     }
 
-    fn count_tokens(&self) -> impl Iterator<Item = Action> {
-        let kinds = kinds_of(self.usage).into_iter();
-        let kinds = kinds.filter(|(_, _, tokens)| *tokens > 0);
-        kinds.map(|(kind, _, tokens)| {
-            let tags = [
-                ("provider", self.provider.as_str()),
-                ("model", self.model.as_str()),
-                ("tier", self.tier.as_str()),
-                ("type", kind),
-            ];
-            let name = metric_name("pointsman_tokens_total", &tags);
-            Action::Count(name, i64::try_from(tokens).unwrap_or(i64::MAX))
-        })
+    fn count_tokens(&mut self) -> Vec<Action> {
+        let tags = [
+            ("provider", self.provider.as_str()),
+            ("model", self.model.as_str()),
+            ("tier", self.tier.as_str()),
+        ];
+        self.tokens.count(tags)
     }
-}
-
-/// For each kind of token its label, its filter state, and how many. The first two as OpenTelemetry's `gen_ai.token.type`
-/// has them; the others are parts of them.
-fn kinds_of(usage: Usage) -> [(&'static str, &'static str, u64); 5] {
-    [
-        ("input", state::INPUT_TOKENS, usage.prompt),
-        ("output", state::OUTPUT_TOKENS, usage.completion),
-        ("cached", state::CACHED_TOKENS, usage.cached),
-        ("cache_write", state::CACHE_WRITE_TOKENS, usage.cache_write),
-        ("reasoning", state::REASONING_TOKENS, usage.reasoning),
-    ]
-}
-
-/// For the access log.
-fn tokens_in_state(usage: Usage) -> Vec<Action> {
-    let kinds = kinds_of(usage).into_iter();
-    kinds
-        .filter(|(_, _, tokens)| *tokens > 0)
-        .map(|(_, key, tokens)| Action::SetState(key, tokens.to_string().into_bytes()))
-        .collect()
 }

@@ -601,7 +601,9 @@ fn a_stream_in_another_format_is_translated_and_counted_when_it_ends_or_is_left(
     for is_left in [false, true] {
         let (mut exchange, _) = asked(Api::Anthropic, true);
         exchange.answer(&STREAM, false);
-        assert_eq!(exchange.body(START.as_bytes(), false), [Action::Pause]);
+        let held = exchange.body(START.as_bytes(), false);
+        assert_eq!(held.last(), Some(&Action::Pause));
+        assert_eq!(state_of(&held, state::INPUT_TOKENS).as_deref(), Some("5"));
         assert_eq!(
             exchange.attempt.wanted(START.len() + 3, false),
             Some(START.len()..START.len() + 3)
@@ -611,10 +613,7 @@ fn a_stream_in_another_format_is_translated_and_counted_when_it_ends_or_is_left(
             told(&released, "content-type").as_deref(),
             Some("text/event-stream; charset=utf-8")
         );
-        assert_eq!(
-            state_of(&released, state::INPUT_TOKENS).as_deref(),
-            Some("5")
-        );
+        assert_eq!(state_of(&released, state::INPUT_TOKENS), None, "no news");
         assert!(tokens(&released).is_empty());
         assert!(exchange.attempt.is_streaming());
         let (spent, output) = if is_left {
@@ -629,7 +628,7 @@ fn a_stream_in_another_format_is_translated_and_counted_when_it_ends_or_is_left(
                 panic!("translated");
             };
             assert!(given.ends_with(b"data: [DONE]\n\n"));
-            (exchange.attempt.spent(), 2)
+            (exchange.attempt.noted(true), 2)
         };
         assert_eq!(
             tokens(&spent),
@@ -644,6 +643,105 @@ fn a_stream_in_another_format_is_translated_and_counted_when_it_ends_or_is_left(
             }),
             []
         );
+    }
+}
+
+/// Envoy writes the access log of a client that left before it tells the attempt: the log lacked what came after the first
+/// real event.
+#[test]
+fn what_a_stream_says_of_its_tokens_is_in_the_log_at_once() {
+    let said = |prompt: u64, completion: u64| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}],\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion}}}}}\n\n"
+        )
+    };
+    let mut exchange = Exchange::new();
+    let mut plan = plan_of(Api::OpenAi, Dialect::Chat, true);
+    plan.include_usage = true;
+    exchange.begin(&plan, "a", None);
+    exchange.on(Event::RequestBody(ASKED));
+    exchange.answer(&STREAM, false);
+    let silent = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let released = exchange.body(silent.as_bytes(), false);
+    assert_eq!(state_of(&released, state::INPUT_TOKENS), None);
+    let set = |key, value: &str| Action::SetState(key, value.into());
+    for (bytes, expected) in [
+        (silent.to_owned(), vec![]),
+        (
+            said(7, 1),
+            vec![
+                set(state::INPUT_TOKENS, "7"),
+                set(state::OUTPUT_TOKENS, "1"),
+            ],
+        ),
+        (silent.to_owned(), vec![]),
+        (said(7, 1), vec![]),
+        (said(7, 2), vec![set(state::OUTPUT_TOKENS, "2")]),
+    ] {
+        assert_eq!(
+            exchange.attempt.pass(bytes.as_bytes(), false),
+            Passed::AsItCame
+        );
+        assert_eq!(exchange.attempt.noted(false), expected, "{bytes}");
+    }
+    let done = exchange.on(Event::Done {
+        connect_failed: false,
+    });
+    let counted = [("a a fast input", 7), ("a a fast output", 2)];
+    assert_eq!(tokens(&done), counted.map(|(tags, by)| (tags.into(), by)));
+}
+
+/// They were neither counted nor logged.
+#[test]
+fn the_tokens_of_a_stream_that_failed_before_its_first_real_event_are_counted() {
+    const START: &str = "data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"c\",\"usage\":{\"input_tokens\":5}}}\n\n";
+    for (is_last, is_reset) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut plan = plan_of(Api::Anthropic, Dialect::Chat, true);
+        if is_last {
+            plan.targets.truncate(1);
+        }
+        let mut exchange = Exchange::new();
+        exchange.begin(&plan, "a", None);
+        exchange.on(Event::RequestBody(ASKED));
+        exchange.answer(&STREAM, false);
+        let held = exchange.body(START.as_bytes(), false);
+        assert_eq!(state_of(&held, state::INPUT_TOKENS).as_deref(), Some("5"));
+        let mut actions = match is_reset {
+            true => vec![],
+            false => exchange.body(b"data: {\"type\":\"error\"}\n\n", false),
+        };
+        actions.extend(exchange.on(Event::Done {
+            connect_failed: false,
+        }));
+        // The answer of the next target is logged without them.
+        let state = state_of(&actions, state::INPUT_TOKENS);
+        assert_eq!(state.as_deref(), (!is_last).then_some("-"));
+        assert_eq!(tokens(&actions), [("a a fast input".to_owned(), 5)]);
+    }
+}
+
+#[test]
+fn a_stream_whose_usage_nobody_asked_for_is_not_read_beyond_its_first_real_event() {
+    let real = b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    for (stream_usage, include_usage, is_read) in [
+        (false, false, false),
+        (false, true, true),
+        (true, false, true),
+        (true, true, true),
+    ] {
+        let mut plan = plan_of(Api::OpenAi, Dialect::Chat, true);
+        plan.include_usage = include_usage;
+        for target in &mut plan.targets {
+            target.stream_usage = stream_usage;
+        }
+        let mut exchange = Exchange::new();
+        exchange.begin(&plan, "a", None);
+        exchange.on(Event::RequestBody(ASKED));
+        exchange.answer(&STREAM, false);
+        let released = exchange.body(real, false);
+        assert_eq!(released.last(), Some(&Action::Continue));
+        assert_eq!(exchange.attempt.is_streaming(), is_read);
+        assert_eq!(exchange.attempt.wanted(9, true), None);
     }
 }
 

@@ -43,6 +43,9 @@ pub(super) struct Chat<'a> {
     pub temperature: Raw<'a>,
     #[serde(borrow)]
     pub top_p: Raw<'a>,
+    /// Not OpenAI's: the gateway writes it for a client of Messages.
+    #[serde(borrow, rename = "pointsman.top_k")]
+    pub top_k: Raw<'a>,
     #[serde(borrow)]
     pub presence_penalty: Raw<'a>,
     #[serde(borrow)]

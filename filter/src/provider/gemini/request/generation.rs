@@ -11,7 +11,7 @@ use super::thinking::{self, Family};
 use super::wire::{GenerationConfig, Verbatim};
 
 /// Of `stopSequences`.
-const MAX_STOPS: usize = 5;
+pub const MAX_STOP_SEQUENCES: usize = 5;
 const JSON: &str = "application/json";
 const INTEGER: &str = "must be an integer";
 
@@ -29,6 +29,7 @@ pub(super) fn read<'a>(
         max_output_tokens: max_tokens(chat)?,
         temperature: number("temperature", chat.temperature)?,
         top_p: number("top_p", chat.top_p)?,
+        top_k: integer("pointsman.top_k", chat.top_k)?.map(|top_k| top_k.min(i64::from(i32::MAX))),
         seed: integer("seed", chat.seed)?.map(fold_seed),
         presence_penalty: penalty("presence_penalty", chat.presence_penalty)?,
         frequency_penalty: penalty("frequency_penalty", chat.frequency_penalty)?,
@@ -77,7 +78,7 @@ fn stops<'a>(chat: &'a Chat<'a>) -> Result<Vec<&'a str>, Refused> {
         }
     }
     stops.retain(|stop| !stop.is_empty());
-    if stops.len() > MAX_STOPS {
+    if stops.len() > MAX_STOP_SEQUENCES {
         return Err(fault::invalid(
             "stop",
             "has too many sequences; send at most 5",
