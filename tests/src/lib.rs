@@ -12,5 +12,6 @@ pub mod policy_file;
 pub mod render;
 pub mod scenes;
 pub mod standin;
+pub mod tap;
 pub mod upstream;
 pub mod wire;

@@ -32,6 +32,9 @@ async fn the_openai_sdk_takes_the_stand_in_for_openai() {
         "requests": 3, "calls": [call, call], "ids": 2, "details": false, "finish": "stop",
         "text": says("Tool results: 2."),
     });
+    let parallel = json!({"calls": 2, "ids": 2, "text": says("Tool results: 2.")});
+    let object = json!({"city": PARIS, "population": 1});
+    let image = json!({"text": says("Your message has 11 characters.")});
     let expected = json!({
         "chat:gpt-5-nano": {"text": says(QUESTION), "finish": "stop", "adds up": true},
         "stream:gpt-5-nano": {"text": says(QUESTION), "finish": "stop", "adds up": true},
@@ -39,9 +42,12 @@ async fn the_openai_sdk_takes_the_stand_in_for_openai() {
         "tools-streamed:gpt-5-nano": looped,
         "tools-forgetful:gpt-5-nano": looped,
         "tools-forgetful-streamed:gpt-5-nano": looped,
-        "parallel-tools:gpt-5-nano": {"calls": 2, "ids": 2, "text": says("Tool results: 2.")},
-        "structured:gpt-5-nano": {"city": PARIS, "population": 1},
-        "image:gpt-5-nano": {"text": says("Your message has 11 characters.")},
+        "parallel-tools:gpt-5-nano": parallel,
+        "parallel-tools-streamed:gpt-5-nano": parallel,
+        "structured:gpt-5-nano": object,
+        "structured-streamed:gpt-5-nano": object,
+        "image:gpt-5-nano": image,
+        "image-streamed:gpt-5-nano": image,
         "thinking:gpt-5-nano": {"reasoning": null, "text": says(QUESTION), "counted": true},
         "thinking-streamed:gpt-5-nano": {"reasoning": null, "order": ["content"], "counted": true},
         "unsupported-file:gpt-5-nano": ["no error"],
@@ -65,6 +71,14 @@ async fn the_anthropic_sdk_takes_the_stand_in_for_anthropic() {
     });
     let whole =
         json!({"text": says(QUESTION), "kinds": ["text"], "stop": "end_turn", "counted": true});
+    let parallel =
+        json!({"requests": 2, "calls": [call, call], "ids": 2, "text": says("Tool results: 2.")});
+    let object = json!({"city": PARIS, "population": 1});
+    let image = json!({"text": says("Your message has 11 characters.")});
+    let thinking = json!({
+        "kinds": ["thinking", "text"], "signed": true,
+        "thinking": "The stand-in for anthropic does not think: this stands in for it.",
+    });
     let expected = json!({
         "messages:claude-haiku-4-5": {
             "text": says(QUESTION), "kinds": ["text"], "stop": "end_turn", "counted": true,
@@ -80,12 +94,14 @@ async fn the_anthropic_sdk_takes_the_stand_in_for_anthropic() {
         "messages-tools:claude-haiku-4-5": looped,
         "messages-tools-streamed:claude-haiku-4-5": looped,
         "messages-system:claude-haiku-4-5": whole,
-        "messages-image:claude-haiku-4-5": {"text": says("Your message has 11 characters.")},
-        "messages-thinking:claude-haiku-4-5": {
-            "kinds": ["thinking", "text"], "signed": true,
-            "thinking": "The stand-in for anthropic does not think: this stands in for it.",
-        },
-        "messages-structured:claude-haiku-4-5": {"city": PARIS, "population": 1},
+        "messages-parallel-tools:claude-haiku-4-5": parallel,
+        "messages-parallel-tools-streamed:claude-haiku-4-5": parallel,
+        "messages-image:claude-haiku-4-5": image,
+        "messages-image-streamed:claude-haiku-4-5": image,
+        "messages-thinking:claude-haiku-4-5": thinking,
+        "messages-thinking-streamed:claude-haiku-4-5": thinking,
+        "messages-structured:claude-haiku-4-5": object,
+        "messages-structured-streamed:claude-haiku-4-5": object,
         "messages-count:claude-haiku-4-5": {"counted": true},
         "messages-bad-request:claude-haiku-4-5": [
             "BadRequestError", 400, "invalid_request_error", "messages: at least one message is required",
@@ -109,30 +125,43 @@ async fn the_google_sdk_takes_the_stand_in_for_gemini() {
         expected[format!("genai-stream:{model}")] = whole;
         expected[format!("genai-tools:{model}")] =
             json!({"requests": 3, "text": says("Tool results: 2.")});
+        expected[format!("genai-image:{model}")] =
+            json!({"text": says("Your message has 11 characters."), "finish": "STOP"});
+        expected[format!("genai-structured:{model}")] = json!({"city": PARIS, "population": 1});
+        expected[format!("genai-thinking:{model}")] = json!({
+            "thoughts": "The stand-in for gemini does not think: this stands in for it.",
+            "text": says(QUESTION), "counted": true,
+        });
         check(&saw, &expected);
     }
 }
 
+/// What they say by themselves; scripted they stand behind the gateway: `formats/others.rs`.
 #[tokio::test]
 async fn the_sdks_take_what_others_wrote() {
-    let fakellm = Other::fakellm().await.expect("fakellm");
-    let scenes = ["chat:m", "messages:m", "messages-stream:m"];
-    let saw = play_at(fakellm.port, fakellm.paths.openai, &scenes).await;
-    let expected = json!({
-        "chat:m": {"finish": "stop", "adds up": true},
-        "messages:m": {"kinds": ["text"], "stop": "end_turn", "role": "assistant"},
-        "messages-stream:m": {"streamed": true, "stop": "end_turn"},
-    });
-    check(&saw, &expected);
+    let fakellm = Other::fakellm(&[]).await.expect("fakellm");
+    let llm_mock_api = Other::llm_mock_api(&[]).await.expect("llm-mock-api");
+    for other in [&fakellm, &llm_mock_api] {
+        let scenes = ["chat:m", "messages:m", "messages-stream:m"];
+        let saw = play_at(other.port, other.paths.openai, &scenes).await;
+        let expected = json!({
+            "chat:m": {"finish": "stop", "adds up": true},
+            "messages:m": {"kinds": ["text"], "stop": "end_turn", "role": "assistant"},
+            "messages-stream:m": {"streamed": true, "stop": "end_turn"},
+        });
+        check(&saw, &expected);
+    }
 
-    let llmock = Other::llmock().await.expect("llmock");
+    let llmock = Other::llmock(&[]).await.expect("llmock");
     let scenes = ["chat:m", "stream:m", "tools:m", "structured:m"];
     let saw = play_at(llmock.port, llmock.paths.openai, &scenes).await;
-    let text = format!("Hello! You said: {}", "What is the capital of France?");
+    let text = "Hello! You said: What is the capital of France?";
+    let object = json!({"city": "mock-city", "population": 1});
     let expected = json!({
         "chat:m": {"text": text, "finish": "stop", "adds up": true},
         "stream:m": {"text": text, "finish": "stop", "adds up": true},
         "tools:m": {"requests": 2, "finish": "stop"},
+        "structured:m": object,
     });
     check(&saw, &expected);
     let scenes = ["messages:m", "messages-stream:m", "messages-tools:m"];
@@ -141,6 +170,17 @@ async fn the_sdks_take_what_others_wrote() {
         "messages:m": {"text": text, "stop": "end_turn"},
         "messages-stream:m": {"text": text, "streamed": true},
         "messages-tools:m": {"requests": 2, "stop": "end_turn"},
+    });
+    check(&saw, &expected);
+    let gemini = llmock.paths.gemini.expect("it serves Gemini's format");
+    let saw = play_at(llmock.port, &format!("{gemini}/v1beta"), &["genai:m"]).await;
+    let expected = json!({
+        "genai-chat:m": {"text": text, "finish": "STOP"},
+        "genai-stream:m": {"text": text, "finish": "STOP"},
+        "genai-tools:m": {"requests": 2},
+        "genai-image:m": {"finish": "STOP"},
+        "genai-structured:m": object,
+        "genai-thinking:m": {"thoughts": "", "text": text},
     });
     check(&saw, &expected);
 }

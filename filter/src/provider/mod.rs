@@ -7,7 +7,7 @@ pub mod gemini;
 pub mod headers;
 pub mod judge;
 pub mod openai;
-mod parameters;
+pub(crate) mod parameters;
 pub mod role;
 pub mod sse;
 pub mod translate;

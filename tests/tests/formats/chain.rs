@@ -23,7 +23,7 @@ fn ask(says: &str, stream: bool, tools: bool) -> Value {
 }
 
 async fn post(formats: &Formats, body: &Value) -> Reply {
-    let reply = send(formats.gateway.port(), &chat_request(&[], body)).await;
+    let reply = send(formats.wire.gateway.port(), &chat_request(&[], body)).await;
     reply.expect("an answer")
 }
 

@@ -3,6 +3,7 @@
 use pointsman_tests::scenes::check;
 use serde_json::{Value, json};
 
+use super::wire::{Client, Judged, has_judged};
 use super::{Formats, QUESTION, answer};
 
 /// The tier to name, who answers, and as which model.
@@ -11,6 +12,42 @@ const SERVED: [(&str, &str, &str); 3] = [
     ("claude", "beta", "claude-haiku-4-5"),
     ("gemini", "gamma", "gemini-3-pro"),
 ];
+
+/// How a provider fails when it is told to: status and code for a chat client, class and type for one of Messages. The
+/// stand-in for OpenAI says so itself.
+const FAILS: [(&str, u16, &str, &str, &str); 3] = [
+    (
+        "gpt",
+        503,
+        "provider_failed",
+        "ServiceUnavailableError",
+        "api_error",
+    ),
+    (
+        "claude",
+        529,
+        "provider_overloaded",
+        "OverloadedError",
+        "overloaded_error",
+    ),
+    (
+        "gemini",
+        503,
+        "provider_failed",
+        "ServiceUnavailableError",
+        "api_error",
+    ),
+];
+
+/// All scenes of an SDK, and the failures, of every tier.
+fn scenes(sdk: &str, failures: &[&str]) -> Vec<String> {
+    let kinds = [&[sdk][..], failures].concat();
+    let of_tier = |(tier, ..): &(&str, &str, &str)| {
+        let of_kind = |kind: &&str| format!("{kind}:{tier}");
+        kinds.iter().map(of_kind).collect::<Vec<_>>()
+    };
+    SERVED.iter().flat_map(of_tier).collect()
+}
 
 /// Scenes by name, each for one tier.
 fn expect(tier: &str, scenes: Value) -> Value {
@@ -22,9 +59,12 @@ fn expect(tier: &str, scenes: Value) -> Value {
 
 #[tokio::test]
 async fn the_openai_sdk_cannot_tell_who_answers() {
-    let formats = Formats::start("openai-sdk").await;
-    let tiers = SERVED.map(|(tier, ..)| format!("openai:{tier}"));
-    let saw = formats.play(&tiers.each_ref().map(String::as_str)).await;
+    let mut formats = Formats::start("openai-sdk").await;
+    let scenes = scenes("openai", &["failure", "failure-streamed"]);
+    let saw = formats
+        .wire
+        .play(Client::Chat, Judged::Everything, &scenes)
+        .await;
     for (tier, name, model) in SERVED {
         let says = |what: &str| answer(name, model, what);
         let is_openai = tier == "gpt";
@@ -34,6 +74,9 @@ async fn the_openai_sdk_cannot_tell_who_answers() {
             "text": says("Tool results: 2."),
         });
         let whole = json!({"text": says(QUESTION), "finish": "stop", "adds up": true});
+        let parallel = json!({"calls": 2, "ids": 2, "text": says("Tool results: 2.")});
+        let object = json!({"city": "stand-in", "population": 1});
+        let image = json!({"text": says("Your message has 11 characters.")});
         let thought = match is_openai {
             true => Value::Null,
             false => {
@@ -52,9 +95,12 @@ async fn the_openai_sdk_cannot_tell_who_answers() {
             // These clients drop the thinking: the turn goes on without it.
             "tools-forgetful": looped,
             "tools-forgetful-streamed": looped,
-            "parallel-tools": {"calls": 2, "ids": 2, "text": says("Tool results: 2.")},
-            "structured": {"city": "stand-in", "population": 1},
-            "image": {"text": says("Your message has 11 characters.")},
+            "parallel-tools": parallel,
+            "parallel-tools-streamed": parallel,
+            "structured": object,
+            "structured-streamed": object,
+            "image": image,
+            "image-streamed": image,
             "thinking": {"reasoning": thought, "text": says(QUESTION), "counted": true},
             "thinking-streamed": {"reasoning": thought, "order": order, "counted": true},
             "dropped": {"dropped": if is_openai { Value::Null } else { "logit_bias".into() }, "text": says(QUESTION)},
@@ -94,13 +140,41 @@ async fn the_openai_sdk_cannot_tell_who_answers() {
             }
         }
     }
+    for (tier, status, code, ..) in FAILS {
+        for scene in ["failure", "failure-streamed"] {
+            let got = &saw[format!("{scene}:{tier}")];
+            assert_eq!(got[0], "InternalServerError", "{got}");
+            assert_eq!(got[1], status, "{got}");
+            if tier != "gpt" {
+                assert_eq!((&got[2], &got[3]), (&json!(code), &json!("server_error")));
+            }
+        }
+    }
+    let judged = formats.wire.judge().await;
+    let requests = [
+        "requests to openai",
+        "requests to anthropic",
+        "requests to gemini",
+    ];
+    has_judged(&judged, &requests);
+    has_judged(
+        &judged,
+        &["answers of chat", "streams of chat", "errors of chat"],
+    );
+    has_judged(&judged, &["answers of gemini", "streams of gemini"]);
 }
 
 #[tokio::test]
 async fn the_anthropic_sdk_cannot_tell_who_answers() {
-    let formats = Formats::start("anthropic-sdk").await;
-    let tiers = SERVED.map(|(tier, ..)| format!("anthropic:{tier}"));
-    let saw = formats.play(&tiers.each_ref().map(String::as_str)).await;
+    let mut formats = Formats::start("anthropic-sdk").await;
+    let scenes = scenes(
+        "anthropic",
+        &["messages-failure", "messages-failure-streamed"],
+    );
+    let saw = formats
+        .wire
+        .play(Client::Messages, Judged::Everything, &scenes)
+        .await;
     for (tier, name, model) in SERVED {
         let says = |what: &str| answer(name, model, what);
         // Only Claude signs its thinking, and a client that sends unsigned thinking back is refused.
@@ -117,6 +191,16 @@ async fn the_anthropic_sdk_cannot_tell_who_answers() {
         });
         let whole =
             json!({"text": says(QUESTION), "kinds": ["text"], "stop": "end_turn", "counted": true});
+        let parallel = json!({
+            "requests": 2, "calls": [call, call], "ids": 2, "stop": "end_turn", "text": says("Tool results: 2."),
+        });
+        let object = json!({"city": "stand-in", "population": 1});
+        let image = json!({"text": says("Your message has 11 characters.")});
+        let thinking = json!({
+            "kinds": if thinks { json!(["thinking", "text"]) } else { json!(["text"]) },
+            "signed": thinks,
+            "text": says(QUESTION),
+        });
         let expected = json!({
             "messages": {
                 "text": says(QUESTION), "kinds": ["text"], "stop": "end_turn", "counted": true,
@@ -132,13 +216,14 @@ async fn the_anthropic_sdk_cannot_tell_who_answers() {
             "messages-tools": looped,
             "messages-tools-streamed": looped,
             "messages-system": whole,
-            "messages-image": {"text": says("Your message has 11 characters.")},
-            "messages-thinking": {
-                "kinds": if thinks { json!(["thinking", "text"]) } else { json!(["text"]) },
-                "signed": thinks,
-                "text": says(QUESTION),
-            },
-            "messages-structured": {"city": "stand-in", "population": 1},
+            "messages-parallel-tools": parallel,
+            "messages-parallel-tools-streamed": parallel,
+            "messages-image": image,
+            "messages-image-streamed": image,
+            "messages-thinking": thinking,
+            "messages-thinking-streamed": thinking,
+            "messages-structured": object,
+            "messages-structured-streamed": object,
             "messages-bad-request": [
                 "BadRequestError", 400, "invalid_request_error", "messages is empty; send at least one message",
             ],
@@ -156,4 +241,31 @@ async fn the_anthropic_sdk_cannot_tell_who_answers() {
             }
         }
     }
+    for (tier, status, _, class, kind) in FAILS {
+        for scene in ["messages-failure", "messages-failure-streamed"] {
+            let got = &saw[format!("{scene}:{tier}")];
+            let expected = json!([class, status, kind]);
+            assert_eq!(
+                got.as_array().map(|got| &got[..3]),
+                expected.as_array().map(|e| &e[..]),
+                "{got}"
+            );
+        }
+    }
+    let judged = formats.wire.judge().await;
+    let requests = [
+        "requests to openai",
+        "requests to anthropic",
+        "requests to gemini",
+    ];
+    has_judged(&judged, &requests);
+    has_judged(
+        &judged,
+        &[
+            "answers of messages",
+            "streams of messages",
+            "errors of messages",
+        ],
+    );
+    has_judged(&judged, &["answers of gemini", "streams of gemini"]);
 }

@@ -7,11 +7,11 @@ mod credit;
 mod others;
 mod trailers;
 mod usage;
+mod wire;
 
-use pointsman_tests::gateway::{Gateway, Options};
-use pointsman_tests::scenes;
 use pointsman_tests::standin::StandIn;
-use serde_json::Value;
+
+use wire::{Provider, Wire};
 
 /// A tier for each provider, and one that goes through them all.
 const POLICY: &str = "
@@ -37,7 +37,7 @@ models:
 
 /// A gateway before one stand-in of each format. They end when it is dropped.
 struct Formats {
-    gateway: Gateway,
+    wire: Wire,
     _stand_ins: [StandIn; 3],
 }
 
@@ -48,22 +48,24 @@ impl Formats {
             StandIn::anthropic("beta").await.expect("a port"),
             StandIn::gemini("gamma").await.expect("a port"),
         ];
-        let clusters = ["alpha", "beta", "gamma"];
-        let ports = clusters.into_iter().zip(&stand_ins);
-        let options = Options {
-            policy: POLICY.to_owned(),
-            ports: ports.map(|(name, s)| (name, s.address.port())).collect(),
-            ..Options::default()
-        };
+        let formats = [
+            ("alpha", "openai"),
+            ("beta", "anthropic"),
+            ("gamma", "gemini"),
+        ];
+        let providers: Vec<Provider> = formats
+            .into_iter()
+            .zip(&stand_ins)
+            .map(|((cluster, api), stand_in)| Provider {
+                cluster,
+                api,
+                port: stand_in.address.port(),
+            })
+            .collect();
         Formats {
-            gateway: Gateway::start_with(name, options).await,
+            wire: Wire::start(name, POLICY, &providers, Vec::new()).await,
             _stand_ins: stand_ins,
         }
-    }
-
-    async fn play(&self, scenes: &[&str]) -> Value {
-        let scenes: Vec<String> = scenes.iter().map(|scene| (*scene).to_owned()).collect();
-        scenes::play(self.gateway.port(), "", &scenes).await
     }
 }
 

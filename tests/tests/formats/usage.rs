@@ -11,7 +11,7 @@ use super::Formats;
 #[tokio::test]
 async fn tokens_are_in_the_log_and_in_the_metrics() {
     let formats = Formats::start("usage").await;
-    let gateway = &formats.gateway;
+    let gateway = &formats.wire.gateway;
     let tiers = ["gpt", "claude", "gemini"];
     for (n, tier) in tiers.iter().enumerate() {
         for stream in [false, true] {
@@ -75,7 +75,7 @@ async fn a_client_that_asks_for_a_streams_usage_gets_it() {
             "model": tier, "stream": true, "stream_options": {"include_usage": true},
             "messages": [{"role": "user", "content": "What is the capital of France?"}],
         });
-        let text = formats.gateway.post(&[], &body).await.text();
+        let text = formats.wire.gateway.post(&[], &body).await.text();
         let last = text.trim_end().rsplit("\n\n").nth(1).unwrap_or_default();
         assert!(
             last.contains("\"choices\":[]") && last.contains("\"prompt_tokens\""),
