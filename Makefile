@@ -16,12 +16,16 @@ ENVOY_READY := $(if $(ENVOY),,$(VENV)/.installed)
 # `make run PORT=8080` is `PORT=8080 make run`.
 export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM
 
+# What `make eval` measures on.
+EVAL_DATA ?= $(wildcard filter/model/test/*.jsonl)
+CLI := $(TARGET_DIR)/tools/pointsman
+
 # Where the fuzzing is: its build, the corpora, and what was found.
 FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
 
-.PHONY: help run test bench fuzz check build envoy clean toolchain fuzz-toolchain
+.PHONY: help run test bench eval model fuzz check build cli envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
@@ -67,6 +71,15 @@ bench: build $(ENVOY_READY) ## What the filter costs, next to a bare Envoy and t
 	@cargo build --profile tools --package pointsman-tests --bin bench
 	@$(TARGET_DIR)/tools/bench $(BENCH_ARGS)
 
+eval: cli ## How well the local model decides this repository's test prompts, beside baselines; EVAL_DATA='a.jsonl b.jsonl' for yours
+	@$(CLI) eval envoy/policy.yaml $(EVAL_DATA) --baselines filter/model/data/*.jsonl --plot $(TARGET_DIR)/eval.png
+	@echo 'Next: make model (the same weights anew), pointsman eval --help'
+
+model: cli ## The local model's weights anew, with the report by source held out; PUBLIC=dir adds the public data (filter/model/README.md)
+	@$(CLI) train filter/model/data/*.jsonl $(if $(PUBLIC),$(PUBLIC)/*.jsonl) --leave-one-source-out --output $(TARGET_DIR)/tiers.bin
+	@cmp -s $(TARGET_DIR)/tiers.bin filter/model/tiers.bin && echo 'They are the weights in filter/model/tiers.bin, byte for byte.' \
+	  || echo 'They differ from filter/model/tiers.bin$(if $(PUBLIC),, which was learned from public data too: filter/model/README.md).'
+
 fuzz: fuzz-toolchain ## Every decoder of outside bytes, fuzzed for FUZZ_SECONDS=300 each; FUZZ_TARGETS='sse adapt' picks
 	@echo '== building the targets'
 	@cargo +nightly fuzz build --fuzz-dir filter/fuzz --target-dir $(FUZZ_DIR)/build
@@ -93,6 +106,11 @@ build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm
 	@echo '== building the filter'
 	@cargo build --release --package pointsman --lib --target $(WASM_TARGET)
 	@echo "   $(FILTER), $$(( $$(wc -c < $(FILTER)) / 1024 )) KiB"
+
+cli: toolchain ## The CLI, which checks a policy and explains a decision: target/tools/pointsman
+	@echo '== building the CLI'
+	@cargo build --profile tools --package pointsman --bin pointsman
+	@echo "   $(CLI)"
 
 envoy: $(ENVOY_READY) ## The Envoy that is used when ENVOY names no other
 

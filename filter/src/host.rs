@@ -224,10 +224,13 @@ impl RouterStream {
         let Some(callout) = callout else {
             return flow;
         };
+        // Whether the request waits for it, the actions said.
         if dispatch(&callout) {
-            return Flow::Pause;
+            return flow;
         }
-        self.on(router::Event::Callout(CalloutEnd::NotSent))
+        let is_awaited = self.machine.awaits_callout();
+        let after = self.on(router::Event::Callout(CalloutEnd::NotSent));
+        if is_awaited { after } else { flow }
     }
 
     fn whole_body(&mut self, size: usize) -> Flow {
@@ -238,6 +241,7 @@ impl RouterStream {
 
 impl Context for RouterStream {
     fn on_http_call_response(&mut self, _: u32, num_headers: usize, body_size: usize, _: usize) {
+        let is_awaited = self.machine.awaits_callout();
         let flow = if num_headers == 0 {
             self.on(router::Event::Callout(CalloutEnd::Reset))
         } else {
@@ -250,7 +254,7 @@ impl Context for RouterStream {
                 body: &body,
             }))
         };
-        if flow == Flow::Continue {
+        if is_awaited && flow == Flow::Continue {
             let _ = hostcalls::resume_http_request();
         }
     }

@@ -305,7 +305,7 @@ mod tests {
         let compatible = SHIPPED.replace("api: anthropic", "api: openai");
         let compatible = prepare(&compatible, &all).unwrap();
         assert!(compatible.json.contains("\"/claude/v1/chat/completions\""));
-        let llm = policy.llm.unwrap();
+        let llm = policy.llm().unwrap();
         assert_eq!(
             (llm.host.as_str(), llm.path.as_str()),
             ("[::1]", "/x/v1/chat/completions")
@@ -319,7 +319,7 @@ mod tests {
         assert!(policy.tiers.iter().all(|t| t.targets.len() == 1));
         assert!(!policy.providers.contains_key("anthropic"));
         assert!(!policy.models.contains_key("claude-opus-4-5"));
-        assert!(policy.llm.is_none());
+        assert!(policy.llm().is_none());
         let expected = [
             "provider anthropic is left out: neither ANTHROPIC_API_KEY nor ANTHROPIC_BASE_URL is set",
             "provider gemini is left out: neither GEMINI_API_KEY nor GEMINI_BASE_URL is set",

@@ -69,9 +69,18 @@ async fn requests_attempts_and_classifications_are_counted_by_their_labels() {
             r#"pointsman_attempts_total{model="beta-small",outcome="200",provider="beta"}"#,
             1,
         ),
-        (r#"pointsman_classifications_total{result="answered"}"#, 1),
-        (r#"pointsman_classifications_total{result="hit"}"#, 1),
-        (r#"pointsman_classifications_total{result="failed"}"#, 1),
+        (
+            r#"pointsman_classifications_total{result="answered",step="llm"}"#,
+            1,
+        ),
+        (
+            r#"pointsman_classifications_total{result="hit",step="llm"}"#,
+            1,
+        ),
+        (
+            r#"pointsman_classifications_total{result="failed",step="llm"}"#,
+            1,
+        ),
         (
             r#"pointsman_requests_total{source="cache",tier="quality"}"#,
             1,

@@ -154,7 +154,7 @@ fn the_routes_and_clusters_know_what_the_shipped_policy_names() {
             "{name}"
         );
     }
-    let classifier = policy.llm.expect("the shipped policy classifies");
+    let classifier = policy.llm().expect("the shipped policy classifies");
     assert!(cluster(&classifier.cluster).is_some());
     // The key of the filter state that the roles write, as Envoy sees it.
     let state = pointsman::telemetry::state::CLUSTER;

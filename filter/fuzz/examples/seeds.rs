@@ -16,6 +16,7 @@ use pointsman::router::handover::set_attempts;
 use pointsman::router::plan::{Plan, PlannedTarget};
 use pointsman::telemetry::state::Attempts;
 use pointsman_fuzz::asks::{ANTHROPIC, GEMINI, REFUSE};
+use pointsman_fuzz::local::small;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -44,7 +45,8 @@ fn main() -> Done {
             from(&seeds, &format!("{}_{name}", part.replace('/', "_")), &case)?;
         }
     }
-    seeds.handovers()
+    seeds.handovers()?;
+    seeds.local()
 }
 
 type From = fn(&Seeds, &str, &Case) -> Done;
@@ -167,6 +169,38 @@ impl Seeds {
         self.write("adapt", name, &[&[client, api, flags], &SPLIT, body])
     }
 
+    /// A small model; and some of the labelled prompts that the model that ships is tested with, in many languages.
+    fn local(&self) -> Done {
+        #[derive(Deserialize)]
+        struct Line {
+            prompt: Option<String>,
+            request: Option<serde_json::Value>,
+        }
+        const EVERY: usize = 7;
+        self.write("local_model", "small", &[&small().to_bytes()])?;
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/test");
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let text = fs::read_to_string(&path)?;
+            for (number, line) in text.lines().enumerate().step_by(EVERY) {
+                let line: Line = serde_json::from_str(line)?;
+                // All of it the latest message; or the second half what is around it.
+                let (split, text) = match (line.prompt, line.request) {
+                    (Some(prompt), _) => (0, prompt),
+                    (None, Some(request)) => (128, texts(&request).join("\n")),
+                    (None, None) => continue,
+                };
+                self.write(
+                    "local_text",
+                    &format!("{name}_{number}"),
+                    &[&[split, 255], text.as_bytes()],
+                )?;
+            }
+        }
+        Ok(())
+    }
+
     /// No fixture: plans of no target, and of two.
     fn handovers(&self) -> Done {
         let target = PlannedTarget {
@@ -214,6 +248,14 @@ impl Seeds {
 }
 
 // === reading ===
+
+/// What the messages of a request say.
+fn texts(request: &serde_json::Value) -> Vec<&str> {
+    let messages = request["messages"].as_array().into_iter().flatten();
+    messages
+        .filter_map(|message| message["content"].as_str())
+        .collect()
+}
 
 /// The first field that there is: a string's text, which stands for bytes that may be no JSON, or JSON without its
 /// white space, so that a mutation hits what counts.

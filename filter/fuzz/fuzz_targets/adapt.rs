@@ -22,6 +22,8 @@ const APIS: [Api; 3] = [Api::OpenAi, Api::Anthropic, Api::Gemini];
 const CUT: Cut = Cut {
     system: 64,
     user: 64,
+    user_end: 0,
+    previous: 0,
 };
 
 fn wire(client: Dialect, api: Api, flags: u8, max: usize) -> Wire {

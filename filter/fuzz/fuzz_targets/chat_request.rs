@@ -14,6 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     let cut = Cut {
         system: usize::from(*system),
         user: usize::from(*user),
+        user_end: usize::from(*user),
+        previous: usize::from(*system),
     };
     let Ok(request) = parse(body, cut) else {
         return;
@@ -28,5 +30,9 @@ fuzz_target!(|bytes: &[u8]| {
     let conversation = request.conversation;
     assert!(conversation.system.chars().count() <= cut.system);
     assert!(conversation.user.chars().count() <= cut.user);
+    assert!(conversation.user_end.chars().count() <= cut.user_end);
+    assert!(conversation.previous.chars().count() <= cut.previous);
+    assert!(conversation.user_chars >= conversation.user.chars().count());
+    assert!(conversation.turns <= conversation.messages);
     assert!(conversation.messages_to_user <= conversation.messages);
 });

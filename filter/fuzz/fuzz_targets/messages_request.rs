@@ -13,6 +13,8 @@ use pointsman_fuzz::json::{check_openai_error, is_json, list, text, tree};
 const CUT: Cut = Cut {
     system: 64,
     user: 64,
+    user_end: 0,
+    previous: 0,
 };
 const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
 
@@ -35,7 +37,10 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(seen) = view::parse(body, CUT) {
         let request = parse(&asked.body, CUT).expect("a chat completion request");
         assert_eq!(request.model, seen.model);
-        assert_eq!((request.stream, request.include_usage), (seen.stream, false));
+        assert_eq!(
+            (request.stream, request.include_usage),
+            (seen.stream, false)
+        );
     }
     let Some(request) = tree(&asked.body) else {
         return;

@@ -4,6 +4,7 @@
 
 pub mod asks;
 pub mod json;
+pub mod local;
 pub mod streams;
 
 /// Bytes that a target looks at; more only cost time.

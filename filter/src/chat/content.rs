@@ -11,12 +11,17 @@ use super::fault::{Holder, Place, Watch, no_string};
 /// Bytes of a part's kind that is shown; a longer one is `other`.
 const MAX_KIND: usize = 32;
 
-/// Text that stops growing at a number of characters.
+/// Text that stops growing at a number of characters, and the end of what did not fit.
 #[derive(Default)]
 pub(super) struct CutText {
     text: String,
     /// Characters that still fit.
     left: usize,
+    /// The latest characters of what did not fit, `end_limit` of them and now and then more.
+    end: String,
+    end_limit: usize,
+    /// Characters of the whole.
+    total: usize,
 }
 
 /// A length of a [`CutText`] to go back to.
@@ -24,6 +29,7 @@ pub(super) struct CutText {
 struct Mark {
     len: usize,
     left: usize,
+    total: usize,
 }
 
 /// Reads a message's content into a text.
@@ -74,26 +80,55 @@ impl CutText {
     /// Takes `limit` characters.
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            text: String::new(),
             left: limit,
+            ..Self::default()
         }
     }
 
-    /// Empties it, and keeps its memory.
-    pub(super) fn restart(&mut self, limit: usize) {
+    /// Empties it, and keeps its memory. It takes `limit` characters, and the last `end_limit` of what is beyond them.
+    pub(super) fn restart(&mut self, limit: usize, end_limit: usize) {
         self.text.clear();
+        self.end.clear();
         self.left = limit;
+        self.end_limit = end_limit;
+        self.total = 0;
     }
 
     /// Appends what fits.
     pub(super) fn push(&mut self, text: &str) {
-        for c in text.chars() {
-            let Some(left) = self.left.checked_sub(1) else {
-                return;
-            };
-            self.left = left;
-            self.text.push(c);
+        let mut rest = text;
+        if self.left > 0 {
+            let (fits, beyond, count) = split_at_char(text, self.left);
+            self.text.push_str(fits);
+            self.left = self.left.saturating_sub(count);
+            self.total = self.total.saturating_add(count);
+            rest = beyond;
         }
+        if self.end_limit > 0 && !rest.is_empty() {
+            self.total = self.total.saturating_add(rest.chars().count());
+            self.end.push_str(last_chars(rest, self.end_limit));
+            // A character has four bytes at most; trimming seldom, the cost stays in proportion to what is pushed.
+            if self.end.len() > self.end_limit.saturating_mul(8) {
+                self.trim_end();
+            }
+        }
+    }
+
+    fn trim_end(&mut self) {
+        let kept = last_chars(&self.end, self.end_limit).len();
+        let dropped = self.end.len().saturating_sub(kept);
+        self.end.drain(..dropped);
+    }
+
+    /// The last characters of what did not fit.
+    pub(super) fn end(&mut self) -> &str {
+        self.trim_end();
+        &self.end
+    }
+
+    /// Characters of the whole, where its end is kept too.
+    pub(super) fn total(&self) -> usize {
+        self.total
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -108,17 +143,47 @@ impl CutText {
         Mark {
             len: self.text.len(),
             left: self.left,
+            total: self.total,
         }
     }
 
     /// Takes back what a part pushed, and sets the part apart from the one before it.
     fn restart_part(&mut self, before: Mark) {
-        self.text.truncate(before.len);
-        self.left = before.left;
+        if self.total != before.total {
+            self.text.truncate(before.len);
+            self.left = before.left;
+            self.total = before.total;
+            // What the part pushed out of it is gone; that a part is taken back is rare.
+            self.end.clear();
+        }
         if before.len > 0 {
             self.push("\n");
         }
     }
+}
+
+/// The first `count` characters, the rest, and how many characters the first are.
+pub(crate) fn split_at_char(text: &str, count: usize) -> (&str, &str, usize) {
+    // No more bytes than characters wanted: all of it fits.
+    if text.len() <= count {
+        return (text, "", text.chars().count());
+    }
+    match text.char_indices().nth(count) {
+        Some((at, _)) => {
+            let (first, rest) = text.split_at_checked(at).unwrap_or((text, ""));
+            (first, rest, count)
+        }
+        None => (text, "", text.chars().count()),
+    }
+}
+
+/// The last `count` characters.
+pub(crate) fn last_chars(text: &str, count: usize) -> &str {
+    let Some(before) = count.checked_sub(1) else {
+        return "";
+    };
+    let at = text.char_indices().rev().nth(before);
+    at.and_then(|(at, _)| text.get(at..)).unwrap_or(text)
 }
 
 // === impl Content ===

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::content::{Content, CutText, Kinds, Word};
+use super::content::{Content, CutText, Kinds, Word, last_chars, split_at_char};
 use super::fault::{Holder, Place, Watch, no_string};
 use super::request::{Conversation, Cut, Dialect};
 
@@ -65,7 +65,8 @@ impl<'w> Collector<'w> {
 
     /// The role may come after the content, so that the longer cut holds until the message is whole.
     fn clear(&mut self) {
-        self.text.restart(self.cut.system.max(self.cut.user));
+        self.text
+            .restart(self.cut.system.max(self.cut.user), self.cut.user_end);
     }
 
     fn end_message(&mut self, role: Role, kinds: Kinds) {
@@ -86,12 +87,32 @@ impl<'w> Collector<'w> {
                 self.system.push(text);
             }
             Role::User if blocks && kinds.only_tool_results() => {}
-            Role::User => {
-                self.found.messages_to_user = self.found.messages;
-                self.found.user.clear();
-                self.found.user.extend(text.chars().take(self.cut.user));
-            }
+            Role::User => self.end_user_message(),
             Role::System | Role::ToolResult | Role::Other => {}
+        }
+    }
+
+    fn end_user_message(&mut self) {
+        let found = &mut self.found;
+        found.messages_to_user = found.messages;
+        found.turns = found.turns.saturating_add(1);
+        if self.cut.previous > 0 {
+            std::mem::swap(&mut found.previous, &mut found.user);
+            let kept = split_at_char(&found.previous, self.cut.previous).0.len();
+            found.previous.truncate(kept);
+        }
+        let (user, beyond, _) = split_at_char(self.text.as_str(), self.cut.user);
+        found.user.clear();
+        found.user.push_str(user);
+        found.user_chars = self.text.total();
+        found.user_end.clear();
+        if self.cut.user_end > 0 {
+            // The buffer is as long as the longer cut.
+            found.user_end.push_str(beyond);
+            found.user_end.push_str(self.text.end());
+            let kept = last_chars(&found.user_end, self.cut.user_end).len();
+            let dropped = found.user_end.len().saturating_sub(kept);
+            found.user_end.drain(..dropped);
         }
     }
 }

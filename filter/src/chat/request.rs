@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::content::{Content, CutText};
@@ -42,6 +42,16 @@ pub struct Conversation {
     pub system: String,
     /// The latest user message, cut; parts that are not text are named by kind, like `[image_url]`.
     pub user: String,
+    /// The end of that message, where `user` does not reach so far; cut.
+    pub user_end: String,
+    /// Characters of that message; where `user_end` is not kept, of `user`.
+    pub user_chars: usize,
+    /// The user message before it, its beginning, cut.
+    pub previous: String,
+    /// User messages.
+    pub turns: usize,
+    /// Tools on offer.
+    pub tools: usize,
     pub messages: usize,
     /// Up to and including the latest user message; 0 without one. It stays the same through a tool loop.
     pub messages_to_user: usize,
@@ -51,10 +61,14 @@ pub struct Conversation {
 }
 
 /// Characters kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cut {
     pub system: usize,
     pub user: usize,
+    /// Of the end of what `user` leaves out.
+    pub user_end: usize,
+    /// Of the user message before the latest.
+    pub previous: usize,
 }
 
 /// What a client speaks.
@@ -117,6 +131,7 @@ pub(crate) fn read(body: &[u8], cut: Cut, dialect: Dialect) -> Result<ChatReques
         let words = "is missing; say how many tokens the answer may have";
         return Err(Place::MaxTokens.fault("missing_max_tokens", words));
     }
+    conversation.tools = top.tools;
     if let Some(first) = top.system {
         conversation.system = joined(first, &conversation.system);
     }
@@ -182,6 +197,7 @@ struct Found<'de> {
     system: Option<CutText>,
     /// Whether there is one.
     max_tokens: bool,
+    tools: usize,
     conversation: Option<Conversation>,
 }
 
@@ -200,6 +216,9 @@ pub(crate) struct Key;
 struct Stream;
 
 struct WholeNumber;
+
+/// How many items a list has; anything else has none.
+struct Length;
 
 // === impl Top ===
 
@@ -242,6 +261,7 @@ impl<'de> Visitor<'de> for Top<'_> {
                     map.next_value_seed(WholeNumber)?;
                     found.max_tokens = true;
                 }
+                "tools" => found.tools = map.next_value_seed(Length)?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -367,6 +387,61 @@ impl Visitor<'_> for WholeNumber {
 
     fn visit_u64<E>(self, _: u64) -> Result<(), E> {
         Ok(())
+    }
+}
+
+// === impl Length ===
+
+impl<'de> DeserializeSeed<'de> for Length {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<usize, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Length {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<usize, A::Error> {
+        let mut len = 0usize;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            len = len.saturating_add(1);
+        }
+        Ok(len)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(0)
+    }
+
+    fn visit_unit<E>(self) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<usize, E> {
+        Ok(0)
     }
 }
 

@@ -4,6 +4,7 @@
 //! string, and a reply counts only if it names a tier that was offered.
 
 pub mod breaker;
+pub mod local;
 pub mod prompt;
 pub mod reply;
 pub mod rules;

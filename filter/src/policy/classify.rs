@@ -1,4 +1,4 @@
-//! `classify:` the steps that decide a tier: static rules, then the LLM classifier.
+//! `classify:` the steps that decide a tier: static rules, the local model, the LLM classifier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,9 @@ use super::providers::Providers;
 use super::reader::At;
 use super::settings::timeout;
 use super::text::{CALLER, CLUSTER, MODEL, client_header, header_value, host, path};
-use super::{LlmClassifier, Rule, TierName, When};
+use super::{LlmClassifier, Rule, Step, StepKind, TierName, When};
+
+mod local;
 
 const MAX_STEPS: usize = 16;
 const MAX_RULES: usize = 256;
@@ -22,58 +24,46 @@ pub(super) struct Context<'a, 'v> {
     pub(super) providers: &'a Providers,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Steps {
-    pub(super) rules: Vec<Rule>,
-    pub(super) llm: Option<LlmClassifier>,
-}
+const KINDS: &str = "\"rules\", \"local\" or \"llm\"";
 
 pub(super) fn steps<'v>(
     at: Option<At<'v>>,
     context: &Context<'_, 'v>,
     errors: &mut Errors,
-) -> Steps {
-    let mut steps = Steps::default();
-    let (mut rules_seen, mut llm_seen) = (false, false);
-    for at in at
-        .and_then(|at| at.items(0..=MAX_STEPS, errors))
-        .unwrap_or_default()
-    {
-        let Some(fields) = at.fields(&["rules", "llm"], errors) else {
+) -> Vec<Step> {
+    let items = at.and_then(|at| at.items(0..=MAX_STEPS, errors));
+    let mut seen: Vec<&str> = Vec::new();
+    let mut steps = Vec::new();
+    for at in items.unwrap_or_default() {
+        let Some(fields) = at.fields(&["rules", "local", "llm", "shadow"], errors) else {
             continue;
         };
-        match (fields.get("rules"), fields.get("llm")) {
-            (Some(_), Some(_)) => errors.push(
-                &at.path,
-                "must be one step; make \"rules\" and \"llm\" two items of the list",
-            ),
-            (Some(at), None) => {
-                if rules_seen {
-                    errors.push(
-                        &at.path,
-                        "a second step of this kind; put all rules into one",
-                    );
-                } else if llm_seen {
-                    errors.push(&at.path, "must come before \"llm\", for rules decide first");
-                }
-                rules_seen = true;
-                steps.rules = rules(&at, context, errors);
+        let shadow = fields.flag("shadow", errors);
+        let kinds = ["rules", "local", "llm"].map(|kind| (kind, fields.get(kind)));
+        let mut given = kinds.into_iter().filter_map(|(kind, at)| Some((kind, at?)));
+        let (Some((kind, inner)), None) = (given.next(), given.next()) else {
+            if fields.is_known(&["rules", "local", "llm", "shadow"]) {
+                errors.push(
+                    &at.path,
+                    format!("must be one step: {KINDS}, each an item of the list"),
+                );
             }
-            (None, Some(at)) => {
-                if llm_seen {
-                    errors.push(
-                        &at.path,
-                        "a second step of this kind; there is one classifier",
-                    );
-                }
-                llm_seen = true;
-                steps.llm = llm(&at, context.providers, errors);
-            }
-            (None, None) if fields.is_empty() => {
-                errors.push(&at.path, "must be a step: \"rules\" or \"llm\"")
-            }
-            (None, None) => {}
+            continue;
+        };
+        if seen.contains(&kind) {
+            let message = match kind {
+                "rules" => "a second step of this kind; put all rules into one",
+                _ => "a second step of this kind; there is one at most",
+            };
+            errors.push(&inner.path, message);
         }
+        seen.push(kind);
+        let kind = match kind {
+            "rules" => Some(StepKind::Rules(rules(&inner, context, errors))),
+            "local" => local::local(&inner, context.tiers, errors).map(StepKind::Local),
+            _ => llm(&inner, context.providers, errors).map(StepKind::Llm),
+        };
+        steps.extend(kind.map(|kind| Step { kind, shadow }));
     }
     steps
 }

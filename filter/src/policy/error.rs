@@ -111,7 +111,7 @@ pub(super) fn clean(name: &str) -> String {
 }
 
 /// The path of a map's entry.
-pub(super) fn field_path(parent: &str, name: &str) -> String {
+pub fn field_path(parent: &str, name: &str) -> String {
     let name = if name.is_empty() {
         "\"\"".to_owned()
     } else {
@@ -125,7 +125,7 @@ pub(super) fn field_path(parent: &str, name: &str) -> String {
 }
 
 /// The path of a list's item.
-pub(super) fn item_path(parent: &str, index: usize) -> String {
+pub fn item_path(parent: &str, index: usize) -> String {
     format!("{parent}[{index}]")
 }
 

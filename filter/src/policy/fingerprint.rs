@@ -14,8 +14,8 @@ pub(super) fn fingerprint(policy: &Policy) -> u64 {
         hash.text(&tier.name.0);
         hash.text(&tier.description);
     }
-    hash.number(policy.llm.iter().count());
-    if let Some(llm) = &policy.llm {
+    hash.number(policy.llm().iter().count());
+    if let Some(llm) = policy.llm() {
         for text in [&llm.cluster, &llm.model, &llm.host, &llm.path] {
             hash.text(text);
         }

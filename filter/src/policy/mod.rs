@@ -19,15 +19,17 @@ mod units;
 mod value;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use error::{MAX_ERRORS, PolicyError, PolicyErrors};
+pub use error::{MAX_ERRORS, PolicyError, PolicyErrors, field_path, item_path};
 pub use nearest::{nearest, nearest_n};
 
+use crate::chat::request::Cut;
+use crate::classify::local;
 pub use crate::provider::translate::Unsupported;
 
 /// The `model` that asks for a decision; no tier, model or alias has this name.
@@ -62,14 +64,13 @@ pub struct Policy {
     pub aliases: BTreeMap<String, AliasTarget>,
     pub route_models: RouteModels,
     pub timeouts: Timeouts,
-    /// First match wins.
-    pub rules: Vec<Rule>,
-    pub llm: Option<LlmClassifier>,
+    /// `classify:` in order, the first that is sure enough decides. At most one of each kind.
+    pub classify: Vec<Step>,
     pub cache: Cache,
     pub limits: Limits,
     /// `log_reason:` put the classifier's reason, which may quote the prompt, into the access log. Default false.
     pub log_reason: bool,
-    /// A hash of everything here that can change a classifier's decision: tiers' names and descriptions,
+    /// A hash of everything here that can change the LLM classifier's decision: tiers' names and descriptions,
     /// `default_tier`, `llm` (but its timeout and its load), `callers`. Not of targets or providers.
     /// FNV-1a over 64 bits, the same in every worker and on every platform.
     pub fingerprint: u64,
@@ -80,6 +81,35 @@ pub struct Policy {
 impl Policy {
     pub fn tier(&self, name: &str) -> Option<&Tier> {
         self.tiers.iter().find(|tier| &*tier.name.0 == name)
+    }
+
+    pub fn llm(&self) -> Option<&LlmClassifier> {
+        self.classify.iter().find_map(|step| match &step.kind {
+            StepKind::Llm(llm) => Some(llm),
+            _ => None,
+        })
+    }
+
+    pub fn local(&self) -> Option<&LocalClassifier> {
+        self.classify.iter().find_map(|step| match &step.kind {
+            StepKind::Local(local) => Some(local),
+            _ => None,
+        })
+    }
+
+    /// What its classifiers read of a conversation.
+    pub fn cut(&self) -> Cut {
+        let local = self.local().map_or(Cut::default(), |_| local::READ);
+        let llm = self.llm().map_or(Cut::default(), |llm| Cut {
+            system: llm.max_system_chars,
+            user: llm.max_user_chars,
+            ..Cut::default()
+        });
+        Cut {
+            system: local.system.max(llm.system),
+            user: local.user.max(llm.user),
+            ..local
+        }
     }
 
     /// What `caller` may use: its own entry, else that of `*`; `None`: everything.
@@ -237,6 +267,42 @@ pub struct Timeouts {
     pub first_event: Duration,
     /// Default 120 s.
     pub one_shot: Duration,
+}
+
+/// `classify[]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub kind: StepKind,
+    /// `shadow: true`: it decides nothing, and what it would have decided is counted and logged. Default false.
+    pub shadow: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepKind {
+    /// First match wins.
+    Rules(Vec<Rule>),
+    Local(LocalClassifier),
+    Llm(LlmClassifier),
+}
+
+/// `classify[].local:` the model inside the filter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalClassifier {
+    /// `model:` a model file of `pointsman train`, in Base64. Default: the one that the filter comes with.
+    pub model: Arc<local::model::Model>,
+    /// The tiers that it tells apart, the weakest first.
+    pub tiers: Vec<LocalTier>,
+    /// How much worse too weak a tier is than too strong a one. Default 1.25, from 1 to 100.
+    pub under_routing_cost: f32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalTier {
+    pub tier: TierName,
+    /// Those of the model's labels that stand for it; `tiers: {label: tier}` says which, else those of its name.
+    pub labels: Vec<usize>,
+    /// `min_confidence:` for all, or by tier. Default 0.7.
+    pub min_confidence: f32,
 }
 
 /// `classify[].rules[]`: every condition given must hold.

@@ -15,7 +15,16 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 }
 
 /// At most `n` known names near to `name`, the nearest first; among equals, the known names' own order.
-pub fn nearest_n<'a>(name: &str, known: impl Iterator<Item = &'a str>, n: usize) -> Vec<&'a str> {
+pub fn nearest_n<'a>(
+    name: &str,
+    mut known: impl Iterator<Item = &'a str>,
+    n: usize,
+) -> Vec<&'a str> {
+    nearest_of(name, &mut known, n)
+}
+
+/// One for all iterators: each would be a copy of this in the filter.
+fn nearest_of<'a>(name: &str, known: &mut dyn Iterator<Item = &'a str>, n: usize) -> Vec<&'a str> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Vec::new();
     }
@@ -30,11 +39,17 @@ pub fn nearest_n<'a>(name: &str, known: impl Iterator<Item = &'a str>, n: usize)
             Some((score, apart, candidate))
         })
         .collect();
-    near.sort_by_key(|&(score, apart, _)| (score, apart));
-    near.truncate(n);
-    near.into_iter()
-        .map(|(_, _, candidate)| candidate)
-        .collect()
+    // A few times the first of the nearest: a sort would be more code than it saves time.
+    let mut nearest = Vec::new();
+    while nearest.len() < n {
+        let rows = near.iter().enumerate();
+        let first = rows.min_by_key(|(_, (score, apart, _))| (*score, *apart));
+        let Some((at, _)) = first else {
+            break;
+        };
+        nearest.push(near.remove(at).2);
+    }
+    nearest
 }
 
 /// Whether the longer of the two begins with the other, and that one says something.

@@ -191,6 +191,25 @@ impl<'v> At<'v> {
         None
     }
 
+    /// A number from `least` to `most`.
+    pub(super) fn number(&self, least: f64, most: f64, errors: &mut Errors) -> Option<f32> {
+        let Value::Number(number) = *self.value else {
+            return self.expected("a number", errors);
+        };
+        if (least..=most).contains(&number) {
+            return Some(number as f32);
+        }
+        errors.push(
+            &self.path,
+            format!("must be a number from {least} to {most}"),
+        );
+        None
+    }
+
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self.value, Value::Map(_))
+    }
+
     /// Bytes: a whole number, or text such as `512KiB`.
     pub(super) fn size(&self, range: RangeInclusive<u32>, errors: &mut Errors) -> Option<usize> {
         const EXPECTED: &str = "bytes, such as 524288, \"512KiB\" or \"4MiB\"";
@@ -251,6 +270,13 @@ impl<'v> Fields<'v> {
             errors.push(&self.path_of(name), "required");
         }
         found
+    }
+
+    /// Whether all its fields are among `known`: whatever is not was reported.
+    pub(super) fn is_known(&self, known: &[&str]) -> bool {
+        self.entries
+            .iter()
+            .all(|(name, _)| known.contains(&name.as_str()))
     }
 
     pub(super) fn is_empty(&self) -> bool {

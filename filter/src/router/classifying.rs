@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use super::cache::{Cached, DecisionCache, Key};
-use super::decide::{Access, Decision, Source};
-use crate::chat::request::ChatRequest;
+use super::decide::{self, Access, Decision, Source};
+use crate::chat::content::split_at_char;
 use crate::classify::breaker::{Breaker, Permit};
+use crate::classify::local::features::Features;
 use crate::classify::prompt::{self, Bucket, Question};
 use crate::classify::reply;
 use crate::http::{Callout, CalloutEnd};
-use crate::policy::Policy;
+use crate::policy::{LlmClassifier, Policy};
 use crate::telemetry::headers;
 
 // Envoy answers by these bodies for a classifier that does not.
@@ -31,6 +32,8 @@ pub struct Worker {
     pub breaker: Breaker,
     /// Classifier callouts under way.
     pub in_flight: usize,
+    /// The local model's working memory.
+    pub features: Features,
 }
 
 impl Default for Worker {
@@ -39,6 +42,7 @@ impl Default for Worker {
             cache: DecisionCache::new(0, Duration::ZERO),
             breaker: Breaker::default(),
             in_flight: 0,
+            features: Features::default(),
         }
     }
 }
@@ -51,22 +55,25 @@ pub struct Asking {
     started: Duration,
 }
 
-/// What to do about a request that only a classifier can decide.
+/// What comes of asking.
 #[derive(Debug)]
-pub enum Step {
-    Decided(Decision, Asked),
+pub enum Begun {
+    /// From the cache.
+    Decided(Decision),
+    /// It is not asked: why.
+    Skipped(&'static str),
     Ask(Asking, Callout),
 }
 
-/// What became of the classifier, for the counter.
+/// What became of a classifier, for the counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     Hit,
     Answered,
     Failed,
     Skipped,
-    /// There was nothing to ask: no classifier, or one tier only.
-    NotNeeded,
+    /// The local model leaves it to the next step.
+    Unsure,
 }
 
 impl Asked {
@@ -76,48 +83,39 @@ impl Asked {
             Asked::Answered => "answered",
             Asked::Failed => "failed",
             Asked::Skipped => "skipped",
-            Asked::NotNeeded => "not_needed",
+            Asked::Unsure => "unsure",
         }
     }
 }
 
-/// Begin: answered from the cache, by default, or by a callout. `now` is any clock that goes forward.
+/// Begin: answered from the cache, skipped, or by a callout. `now` is any clock that goes forward.
 pub fn begin(
     policy: &Policy,
-    caller: &str,
-    request: &ChatRequest,
+    llm: &LlmClassifier,
+    asked: &decide::Asked<'_>,
     worker: &mut Worker,
     now: Duration,
-) -> Step {
-    let access = Access::of(policy, caller);
-    let by_default = |reason: &str, asked: Asked| {
-        let decision = Decision::tier(access.default_tier(), Source::Default, reason);
-        Step::Decided(decision, asked)
-    };
-    let Some(llm) = &policy.llm else {
-        return by_default("no classifier is configured", Asked::NotNeeded);
-    };
+) -> Begun {
+    let access = Access::of(policy, asked.caller);
     let offered: Vec<(&str, &str)> = access
         .tiers()
         .map(|t| (&*t.name.0, t.description.as_str()))
         .collect();
-    if offered.len() < 2 {
-        return by_default("the only tier on offer", Asked::NotNeeded);
-    }
-    let talk = &request.conversation;
+    let talk = &asked.request.conversation;
     let question = Question {
         tiers: &offered,
-        system: &talk.system,
-        user: &talk.user,
+        // Another step may read more.
+        system: split_at_char(&talk.system, llm.max_system_chars).0,
+        user: split_at_char(&talk.user, llm.max_user_chars).0,
         bucket: Bucket::of(talk.messages_to_user),
-        requested_model: &request.model,
+        requested_model: &asked.request.model,
     };
     let key = Key {
         policy: policy.fingerprint,
         caller: if policy.cache.share_between_callers {
             String::new()
         } else {
-            caller.to_owned()
+            asked.caller.to_owned()
         },
         offered: offered
             .iter()
@@ -132,17 +130,14 @@ pub fn begin(
     // A tool's result goes on with a decided turn, however long the tool took.
     if let Some(hit) = worker.cache.get(&key, now, talk.ends_in_tool_result) {
         let decision = Decision::tier(&hit.tier, Source::Cache, hit.reason.as_str());
-        return Step::Decided(decision, Asked::Hit);
+        return Begun::Decided(decision);
     }
     if worker.in_flight >= llm.max_in_flight {
-        return by_default("too many classifier calls are under way", Asked::Skipped);
+        return Begun::Skipped("too many classifier calls are under way");
     }
     let permit = worker.breaker.permit(now);
     if permit == Permit::Skip {
-        return by_default(
-            "classifier is skipped after failures in a row",
-            Asked::Skipped,
-        );
+        return Begun::Skipped("classifier is skipped after failures in a row");
     }
     worker.in_flight = worker.in_flight.saturating_add(1);
     let callout = Callout {
@@ -152,7 +147,7 @@ pub fn begin(
         body: prompt::request_body(llm, &question),
         timeout: llm.timeout,
     };
-    Step::Ask(
+    Begun::Ask(
         Asking {
             key,
             permit,
@@ -163,7 +158,7 @@ pub fn begin(
 }
 
 impl Asking {
-    /// The callout ended.
+    /// The callout ended. An error is the reason why it decided nothing; reasons of failures are ours and quote nothing.
     pub fn end(
         self,
         policy: &Policy,
@@ -171,21 +166,18 @@ impl Asking {
         end: CalloutEnd<'_>,
         worker: &mut Worker,
         now: Duration,
-    ) -> (Decision, Asked, Duration) {
+    ) -> (Result<Decision, String>, Duration) {
         worker.in_flight = worker.in_flight.saturating_sub(1);
         let took = now.saturating_sub(self.started);
         let access = Access::of(policy, caller);
         let offered: Vec<&str> = access.tiers().map(|t| &*t.name.0).collect();
-        let timeout = policy
-            .llm
-            .as_ref()
-            .map_or(Duration::ZERO, |llm| llm.timeout);
+        let timeout = policy.llm().map_or(Duration::ZERO, |llm| llm.timeout);
         let answer = judge(end, &offered, took, timeout).and_then(|verdict| {
             let tier = policy.tier(&verdict.tier);
             let tier = tier.ok_or_else(|| "classifier answered an unknown tier".to_owned())?;
             Ok((&tier.name, explain(&verdict)))
         });
-        let (decision, asked) = match answer {
+        let decision = match answer {
             Ok((tier, reason)) => {
                 worker.breaker.success(self.permit);
                 let cached = Cached {
@@ -193,15 +185,14 @@ impl Asking {
                     reason: reason.clone(),
                 };
                 worker.cache.put(self.key, cached, now);
-                (Decision::tier(tier, Source::Llm, reason), Asked::Answered)
+                Ok(Decision::tier(tier, Source::Llm, reason))
             }
             Err(reason) => {
                 worker.breaker.failure(self.permit, now);
-                let decision = Decision::tier(access.default_tier(), Source::Default, reason);
-                (decision, Asked::Failed)
+                Err(reason)
             }
         };
-        (decision, asked, took)
+        (decision, took)
     }
 
     /// The client left before the classifier answered.

@@ -1,15 +1,18 @@
 //! Decide: which tier or model a request gets, and why.
 //!
-//! Pure. The first that applies: the tier header, a named tier, model or alias, a static rule; what is left is for
-//! the classifier. Every refusal says what would have been allowed.
+//! Pure. The first that applies: the tier header, a named tier, model or alias; what is left is for the policy's steps, see
+//! [`super::cascade`]. Every refusal says what would have been allowed.
 
 use std::sync::Arc;
 
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::request::ChatRequest;
+use crate::classify::local::opinion::Opinion;
 use crate::classify::rules::{self, Facts};
 use crate::http::Headers;
-use crate::policy::{AUTO, AliasTarget, CallerLimits, Policy, TierName, nearest_n};
+use crate::policy::{
+    AUTO, AliasTarget, CallerLimits, Policy, Rule, Step, StepKind, TierName, nearest_n,
+};
 
 /// Where a decision came from: `X-Routing-Source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,7 @@ pub enum Source {
     Header,
     Model,
     Rule,
+    Local,
     Llm,
     Cache,
     Default,
@@ -28,9 +32,17 @@ impl Source {
             Source::Header => "header",
             Source::Model => "model",
             Source::Rule => "rule",
+            Source::Local => "local",
             Source::Llm => "llm",
             Source::Cache => "cache",
             Source::Default => "default",
+        }
+    }
+
+    fn certainty(self) -> Option<f32> {
+        match self {
+            Source::Header | Source::Model | Source::Rule => Some(1.0),
+            Source::Local | Source::Llm | Source::Cache | Source::Default => None,
         }
     }
 }
@@ -42,11 +54,14 @@ pub enum Choice {
     Model(Arc<str>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     pub choice: Choice,
     pub source: Source,
     pub reason: String,
+    /// How often such a decision is right, 0 to 1: 1 where the client or the operator said it, `None` where an LLM judged or
+    /// nobody did.
+    pub confidence: Option<f32>,
 }
 
 impl Decision {
@@ -55,22 +70,49 @@ impl Decision {
             choice: Choice::Tier(tier.clone()),
             source,
             reason: reason.into(),
+            confidence: source.certainty(),
         }
     }
 
-    /// The client or the operator said it. Where a model judged, how sure it was is not known.
-    pub fn is_certain(&self) -> bool {
+    pub fn by_opinion(opinion: &Opinion) -> Self {
+        Decision {
+            confidence: Some(opinion.confidence),
+            ..Decision::tier(&opinion.tier, Source::Local, opinion.reason.as_str())
+        }
+    }
+
+    /// As it is told, in two digits: 1.00 is for what the client or the operator said, and no model's word is that.
+    pub fn told_confidence(&self) -> Option<f32> {
         match self.source {
-            Source::Header | Source::Model | Source::Rule => true,
-            Source::Llm | Source::Cache | Source::Default => false,
+            Source::Local => self.confidence.map(|confidence| confidence.min(0.99)),
+            _ => self.confidence,
+        }
+    }
+
+    /// `None` for a pinned model.
+    pub fn tier_name(&self) -> Option<&TierName> {
+        match &self.choice {
+            Choice::Tier(tier) => Some(tier),
+            Choice::Model(_) => None,
         }
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Step {
+    /// Who says what this step says.
+    pub fn source(&self) -> Source {
+        match self.kind {
+            StepKind::Rules(_) => Source::Rule,
+            StepKind::Local(_) => Source::Local,
+            StepKind::Llm(_) => Source::Llm,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     Decided(Decision),
-    /// Only a classifier can tell.
+    /// Only the policy's steps can tell.
     Classify,
 }
 
@@ -166,6 +208,19 @@ pub struct Asked<'a> {
     pub request: &'a ChatRequest,
 }
 
+impl Asked<'_> {
+    /// The first rule that matches, and its place.
+    pub(super) fn rule<'p>(&self, rules: &'p [Rule]) -> Option<(usize, &'p Rule)> {
+        let facts = Facts {
+            path: self.path,
+            caller: self.caller,
+            model: &self.request.model,
+            header: &|name| self.headers.get(name),
+        };
+        rules::first_match(rules, &facts)
+    }
+}
+
 pub fn decide(policy: &Policy, asked: &Asked<'_>) -> Result<Verdict, ErrorReply> {
     let access = Access::of(policy, asked.caller);
     if let Some(value) = asked.headers.get(crate::telemetry::headers::LLM_POLICY) {
@@ -175,24 +230,8 @@ pub fn decide(policy: &Policy, asked: &Asked<'_>) -> Result<Verdict, ErrorReply>
     if let Some(decision) = by_name(policy, &access, name)? {
         return Ok(Verdict::Decided(decision));
     }
-    let facts = Facts {
-        path: asked.path,
-        caller: asked.caller,
-        model: name,
-        header: &|name| asked.headers.get(name),
-    };
-    if let Some((index, rule)) = rules::first_match(&policy.rules, &facts) {
-        if !access.tier(&rule.tier) {
-            return Err(tier_refused(&access, &rule.tier.0));
-        }
-        let reason = format!("rule {index} of the policy matched");
-        return Ok(Verdict::Decided(Decision::tier(
-            &rule.tier,
-            Source::Rule,
-            reason,
-        )));
-    }
-    if name == AUTO || policy.route_models.unknown || is_routed(policy, name) {
+    let is_routed = || name == AUTO || policy.route_models.unknown || is_routed(policy, name);
+    if is_routed() || has_rule(policy, asked) {
         return Ok(Verdict::Classify);
     }
     Err(unknown_model(policy, &access, name))
@@ -256,7 +295,16 @@ fn by_name(
         choice,
         source: Source::Model,
         reason: reason.to_owned(),
+        confidence: Source::Model.certainty(),
     }))
+}
+
+/// A rule may be for names that nothing else knows.
+fn has_rule(policy: &Policy, asked: &Asked<'_>) -> bool {
+    policy.classify.iter().any(|step| match &step.kind {
+        StepKind::Rules(rules) => !step.shadow && asked.rule(rules).is_some(),
+        _ => false,
+    })
 }
 
 fn is_routed(policy: &Policy, name: &str) -> bool {
@@ -270,7 +318,7 @@ fn is_routed(policy: &Policy, name: &str) -> bool {
         })
 }
 
-fn tier_refused(access: &Access<'_>, tier: &str) -> ErrorReply {
+pub(super) fn tier_refused(access: &Access<'_>, tier: &str) -> ErrorReply {
     ErrorReply {
         status: 403,
         kind: error::PERMISSION,

@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use super::*;
 use crate::chat::request::{Cut, parse};
+use crate::router::cascade::{Cascade, Next};
+use crate::router::classifying::Worker;
 
 const POLICY: &str = r#"{
   "version": 1,
@@ -7,6 +11,7 @@ const POLICY: &str = r#"{
   "caller": {"header": "x-client-id"},
   "callers": {
     "batch": {"tiers": ["slow"]},
+    "quick": {"tiers": ["fast"]},
     "pinned": {"tiers": ["fast", "slow"], "models": ["m-slow"]}
   },
   "tiers": {
@@ -33,6 +38,7 @@ fn decided(model: &str, caller: &str, headers: &[(&str, &str)]) -> String {
     let cut = Cut {
         system: 10,
         user: 10,
+        ..Cut::default()
     };
     let request = parse(body.to_string().as_bytes(), cut).expect("a valid request");
     let headers = Headers(
@@ -47,9 +53,21 @@ fn decided(model: &str, caller: &str, headers: &[(&str, &str)]) -> String {
         headers: &headers,
         request: &request,
     };
-    match decide(&policy(), &asked) {
-        Ok(Verdict::Classify) => "classify".to_owned(),
-        Ok(Verdict::Decided(d)) => match d.choice {
+    let policy = policy();
+    let verdict = decide(&policy, &asked).and_then(|verdict| match verdict {
+        Verdict::Decided(decision) => Ok(Some(decision)),
+        Verdict::Classify => {
+            let (mut cascade, mut worker) = (Cascade::default(), Worker::default());
+            let next = cascade.next(&policy, &asked, &mut worker, Duration::ZERO)?;
+            Ok(match next {
+                Next::Decided(decision) if decision.source != Source::Default => Some(decision),
+                _ => None,
+            })
+        }
+    });
+    match verdict {
+        Ok(None) => "classify".to_owned(),
+        Ok(Some(d)) => match d.choice {
             Choice::Tier(tier) => format!("tier {tier} by {}", d.source.as_str()),
             Choice::Model(model) => format!("model {model} by {}", d.source.as_str()),
         },
@@ -188,4 +206,48 @@ fn a_plan_has_each_target_once_and_only_allowed_fallbacks() {
     );
     assert_eq!(planned(model("m-fast"), "pinned"), ["a/m-fast", "b/m-slow"]);
     assert_eq!(planned(tier("gone"), "x"), Vec::<String>::new());
+}
+
+#[test]
+fn a_rule_in_shadow_refuses_nobody() {
+    let check = |caller: &str, shadow: bool, expected: Result<(Source, usize), u16>| {
+        let mut policy = policy();
+        policy.classify[0].shadow = shadow;
+        let body = br#"{"model":"auto","messages":[{"role":"user","content":"x"}]}"#;
+        let request = parse(body, Cut::default()).expect("a valid request");
+        let headers = Headers(vec![("x-team".into(), b"research".to_vec())]);
+        let asked = Asked {
+            caller,
+            path: "/v1/chat/completions",
+            headers: &headers,
+            request: &request,
+        };
+        let (mut cascade, mut worker) = (Cascade::default(), Worker::default());
+        let next = cascade.next(&policy, &asked, &mut worker, Duration::ZERO);
+        let found = match next {
+            Ok(Next::Decided(decision)) => Ok((decision.source, cascade.said.len())),
+            Ok(Next::Ask(..)) => panic!("nobody is to be asked"),
+            Err(refusal) => Err(refusal.status),
+        };
+        assert_eq!(found, expected, "{caller} {shadow}");
+    };
+    check("anonymous", false, Ok((Source::Rule, 0)));
+    check("anonymous", true, Ok((Source::Default, 1)));
+    check("quick", false, Err(403));
+    check("quick", true, Ok((Source::Default, 1)));
+}
+
+#[test]
+fn no_models_word_is_told_as_certain() {
+    let check = |source: Source, confidence: f32, expected: f32| {
+        let decision = Decision {
+            confidence: Some(confidence),
+            ..Decision::tier(&TierName("fast".into()), source, "")
+        };
+        assert_eq!(decision.told_confidence(), Some(expected), "{confidence}");
+    };
+    check(Source::Local, 0.83, 0.83);
+    check(Source::Local, 0.998, 0.99);
+    check(Source::Local, 1.0, 0.99);
+    check(Source::Rule, 1.0, 1.0);
 }

@@ -2,6 +2,7 @@
 
 pub mod admit;
 pub mod cache;
+pub mod cascade;
 pub mod classifying;
 pub mod decide;
 pub mod handover;

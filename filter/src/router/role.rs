@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admit::{self, Admission};
-use super::classifying::{self, Asked, Asking, Step, Worker};
+use super::cascade::{Cascade, Next, Said};
+use super::classifying::{Asked, Asking, Worker};
 use super::decide::{self, Access, Decision, Source, Verdict};
 use super::plan;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::models;
-use crate::chat::request::{self, ChatRequest, Cut, Dialect};
+use crate::chat::request::{self, ChatRequest, Dialect};
 use crate::http::{Action, CalloutEnd, Headers, Reply};
 use crate::messages::{self, view};
-use crate::policy::{AUTO, Api, Policy};
+use crate::policy::{AUTO, Api, Policy, TierName};
 use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, unreachable_error};
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::Outcome;
@@ -24,7 +25,7 @@ use crate::telemetry::report::{self, Planned, Report};
 use crate::telemetry::state::{self, Attempts};
 
 /// Why a request to count tokens went to the default tier.
-const COUNTED: &str = "tokens are counted without asking the classifier";
+pub const COUNTED: &str = "tokens are counted without asking the classifier";
 
 /// What happens to a request, as the host tells it.
 #[derive(Debug)]
@@ -75,6 +76,19 @@ pub struct Router {
     report: Option<Report>,
     /// What the client speaks; errors are in its form.
     client: Dialect,
+    /// The classifier is being asked beside the request.
+    aside: Option<Aside>,
+}
+
+/// A classifier in shadow: the request does not wait for it.
+#[derive(Debug)]
+struct Aside {
+    asking: Asking,
+    caller: String,
+    /// The tier that was chosen without it.
+    decided: TierName,
+    /// What the log says of other shadows.
+    logged: String,
 }
 
 #[derive(Debug)]
@@ -104,6 +118,7 @@ struct Undecided {
     admitted: Admitted,
     request: ChatRequest,
     body_len: usize,
+    cascade: Cascade,
     asking: Asking,
 }
 
@@ -123,11 +138,17 @@ impl Router {
             state: State::New,
             report: None,
             client: Dialect::Chat,
+            aside: None,
         }
     }
 
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Whether the request waits for a classifier.
+    pub fn awaits_callout(&self) -> bool {
+        matches!(self.state, State::Asking(_))
     }
 
     /// Whether a request body is being waited for.
@@ -178,6 +199,9 @@ impl Router {
             Event::Done => {
                 if let State::Asking(undecided) = self.take_state() {
                     undecided.asking.abandon(worker);
+                }
+                if let Some(aside) = self.aside.take() {
+                    aside.asking.abandon(worker);
                 }
                 Vec::new()
             }
@@ -291,14 +315,7 @@ impl Router {
         if body.len() > self.policy.admit.max_body {
             return vec![self.refuse(&admit::too_large(self.policy.admit.max_body))];
         }
-        let cut = self
-            .policy
-            .llm
-            .as_ref()
-            .map_or(Cut { system: 0, user: 0 }, |llm| Cut {
-                system: llm.max_system_chars,
-                user: llm.max_user_chars,
-            });
+        let cut = self.policy.cut();
         let parsed = match self.client {
             Dialect::Chat => request::parse(body, cut),
             Dialect::Messages => view::parse(body, cut),
@@ -319,37 +336,92 @@ impl Router {
             Ok(Verdict::Decided(decision)) => {
                 self.hand_over(&admitted, &request, body.len(), &decision, None)
             }
-            // Tiers may differ in what they count, but not by what a classifier's call costs.
-            Ok(Verdict::Classify) if self.client == Dialect::CountTokens => {
-                let tier = Access::of(&self.policy, &admitted.caller).default_tier();
-                let decision = Decision::tier(tier, Source::Default, COUNTED);
-                self.hand_over(&admitted, &request, body.len(), &decision, None)
-            }
             Ok(Verdict::Classify) => {
-                match classifying::begin(&self.policy, &admitted.caller, &request, worker, now) {
-                    Step::Decided(decision, asked) => {
-                        let mut actions = vec![count_classification(asked)];
-                        actions.extend(self.hand_over(
-                            &admitted,
-                            &request,
-                            body.len(),
-                            &decision,
-                            None,
-                        ));
-                        actions
-                    }
-                    Step::Ask(asking, callout) => {
-                        self.state = State::Asking(Box::new(Undecided {
-                            admitted,
-                            request,
-                            body_len: body.len(),
-                            asking,
-                        }));
-                        vec![Action::Pause, Action::Dispatch(callout)]
-                    }
-                }
+                let undecided = (admitted, request, body.len());
+                self.classify(undecided, Cascade::default(), None, worker, now)
             }
         }
+    }
+
+    /// Go on with the policy's steps. `classified_in`: how long the LLM classifier took, if it was asked.
+    fn classify(
+        &mut self,
+        (admitted, request, body_len): (Admitted, ChatRequest, usize),
+        mut cascade: Cascade,
+        classified_in: Option<Duration>,
+        worker: &mut Worker,
+        now: Duration,
+    ) -> Vec<Action> {
+        let asked = decide::Asked {
+            caller: &admitted.caller,
+            path: &admitted.path,
+            headers: &admitted.headers,
+            request: &request,
+        };
+        let next = cascade.next(&self.policy, &asked, worker, now);
+        let results = std::mem::take(&mut cascade.results).into_iter();
+        let mut actions: Vec<Action> = results.map(count_classification).collect();
+        let decision = match next {
+            Err(refusal) => {
+                cascade.abandon(worker);
+                actions.push(self.refuse(&refusal));
+                return actions;
+            }
+            Ok(Next::Decided(decision)) => decision,
+            // Tiers may differ in what they count, but not by what a classifier's call costs.
+            Ok(Next::Ask(asking, _)) if self.client == Dialect::CountTokens => {
+                asking.abandon(worker);
+                let tier = Access::of(&self.policy, &admitted.caller).default_tier();
+                Decision::tier(tier, Source::Default, COUNTED)
+            }
+            Ok(Next::Ask(asking, callout)) => {
+                self.state = State::Asking(Box::new(Undecided {
+                    admitted,
+                    request,
+                    body_len,
+                    cascade,
+                    asking,
+                }));
+                actions.extend([Action::Pause, Action::Dispatch(callout)]);
+                return actions;
+            }
+        };
+        actions.extend(self.tell_shadows(cascade, &decision, &admitted.caller, worker));
+        actions.extend(self.hand_over(&admitted, &request, body_len, &decision, classified_in));
+        actions
+    }
+
+    /// What steps in shadow said is counted and logged; one that is still to be asked is asked beside the request.
+    fn tell_shadows(
+        &mut self,
+        mut cascade: Cascade,
+        decision: &Decision,
+        caller: &str,
+        worker: &mut Worker,
+    ) -> Vec<Action> {
+        let Some(decided) = decision.tier_name() else {
+            cascade.abandon(worker);
+            return Vec::new();
+        };
+        let said = cascade.said.iter();
+        let mut actions: Vec<Action> = said.clone().map(|said| said.count(decided)).collect();
+        let logged = said.map(Said::to_string).collect::<Vec<_>>().join(", ");
+        if !logged.is_empty() {
+            let logged = logged.clone().into_bytes();
+            actions.push(Action::SetState(state::SHADOW, logged));
+        }
+        if self.client == Dialect::CountTokens {
+            cascade.abandon(worker);
+        } else if let Some((asking, callout)) = cascade.aside.take() {
+            self.aside = Some(Aside {
+                asking,
+                caller: caller.to_owned(),
+                decided: decided.clone(),
+                logged,
+            });
+            actions.push(Action::Dispatch(callout));
+        }
+        actions
     }
 
     fn on_callout(
@@ -358,6 +430,9 @@ impl Router {
         worker: &mut Worker,
         now: Duration,
     ) -> Vec<Action> {
+        if !self.awaits_callout() {
+            return self.on_aside(end, worker, now);
+        }
         let State::Asking(undecided) = self.take_state() else {
             return Vec::new();
         };
@@ -365,16 +440,60 @@ impl Router {
             admitted,
             request,
             body_len,
+            mut cascade,
             asking,
         } = *undecided;
-        let (decision, asked, took) = asking.end(&self.policy, &admitted.caller, end, worker, now);
-        let mut actions = vec![count_classification(asked)];
-        if asked == Asked::Failed {
-            // The reasons of a failure are ours; they quote nothing.
-            actions.push(Action::Log(log::Level::Warn, decision.reason.clone()));
+        let (answer, took) = asking.end(&self.policy, &admitted.caller, end, worker, now);
+        match answer {
+            Ok(decision) => {
+                let mut actions = vec![count_classification((Source::Llm, Asked::Answered))];
+                actions.extend(self.tell_shadows(cascade, &decision, &admitted.caller, worker));
+                actions.extend(self.hand_over(
+                    &admitted,
+                    &request,
+                    body_len,
+                    &decision,
+                    Some(took),
+                ));
+                actions
+            }
+            Err(reason) => {
+                let mut actions = vec![
+                    count_classification((Source::Llm, Asked::Failed)),
+                    Action::Log(log::Level::Warn, reason.clone()),
+                ];
+                cascade.failed(reason);
+                let undecided = (admitted, request, body_len);
+                actions.extend(self.classify(undecided, cascade, Some(took), worker, now));
+                actions
+            }
         }
-        actions.extend(self.hand_over(&admitted, &request, body_len, &decision, Some(took)));
-        actions
+    }
+
+    /// The classifier in shadow answered: too late to change anything, early enough to be counted.
+    fn on_aside(&mut self, end: CalloutEnd<'_>, worker: &mut Worker, now: Duration) -> Vec<Action> {
+        let Some(aside) = self.aside.take() else {
+            return Vec::new();
+        };
+        let (answer, _) = aside
+            .asking
+            .end(&self.policy, &aside.caller, end, worker, now);
+        let (result, tier) = match &answer {
+            Ok(decision) => (Asked::Answered, decision.tier_name().cloned()),
+            Err(_) => (Asked::Failed, None),
+        };
+        let said = Said {
+            step: Source::Llm,
+            tier,
+            confidence: None,
+        };
+        let separator = if aside.logged.is_empty() { "" } else { ", " };
+        let logged = format!("{}{separator}{said}", aside.logged);
+        vec![
+            count_classification((Source::Llm, result)),
+            said.count(&aside.decided),
+            Action::SetState(state::SHADOW, logged.into_bytes()),
+        ]
     }
 
     fn hand_over(
@@ -581,7 +700,7 @@ fn last_error(
     }
 }
 
-fn nobody_counts() -> ErrorReply {
+pub fn nobody_counts() -> ErrorReply {
     ErrorReply {
         status: 404,
         kind: error::INVALID_REQUEST,
@@ -618,8 +737,8 @@ fn json_reply(status: u16, body: Vec<u8>) -> Action {
     Action::Reply(Reply::json(status, Vec::new(), body))
 }
 
-fn count_classification(asked: Asked) -> Action {
-    let tags = [("result", asked.as_str())];
+fn count_classification((step, result): (Source, Asked)) -> Action {
+    let tags = [("step", step.as_str()), ("result", result.as_str())];
     Action::Count(metric_name("pointsman_classifications_total", &tags), 1)
 }
 

@@ -56,8 +56,12 @@ pub fn of_decision(decision: &Decision, classified_in: Option<Duration>) -> Vec<
     }
     told.push((names::ROUTING_REASON, names::clean(&decision.reason).into()));
     told.push((names::ROUTING_SOURCE, decision.source.as_str().into()));
-    if decision.is_certain() {
-        told.push((names::ROUTING_CONFIDENCE, "1.00".into()));
+    match decision.told_confidence() {
+        Some(1.0) => told.push((names::ROUTING_CONFIDENCE, "1.00".into())),
+        Some(confidence) => {
+            told.push((names::ROUTING_CONFIDENCE, format!("{confidence:.2}").into()));
+        }
+        None => {}
     }
     if let Some(took) = classified_in {
         told.push((

@@ -12,6 +12,8 @@ pub const CALLER: &str = "pointsman.caller";
 pub const REQUEST_ID: &str = "pointsman.request_id";
 /// Why, cleaned, for the access log; only where policy says `log_reason`.
 pub const REASON: &str = "pointsman.reason";
+/// What classifiers in shadow would have decided, for the access log: `local=fast:0.83, llm=balanced`.
+pub const SHADOW: &str = "pointsman.shadow";
 /// Tokens of the answer, in decimal, for the access log; absent (or `-`, where an attempt before had some)
 /// where they are none or not known. Those of the prompt.
 pub const INPUT_TOKENS: &str = "pointsman.input_tokens";

@@ -2,9 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod cuts;
+
 const CUT: Cut = Cut {
     system: 10,
     user: 8,
+    user_end: 0,
+    previous: 0,
 };
 
 fn read(body: &str) -> ChatRequest {
@@ -378,9 +382,16 @@ fn cut_of_nothing() {
     let body = with_messages(
         r#"{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]}"#,
     );
-    let conversation = parse(body.as_bytes(), Cut { system: 0, user: 0 })
-        .unwrap()
-        .conversation;
+    let conversation = parse(
+        body.as_bytes(),
+        Cut {
+            system: 0,
+            user: 0,
+            ..Cut::default()
+        },
+    )
+    .unwrap()
+    .conversation;
     assert_eq!(
         (conversation.system.as_str(), conversation.user.as_str()),
         ("", "")
@@ -421,7 +432,7 @@ proptest! {
             let at = at.index(body.len());
             if insert { body.insert(at, byte) } else { body[at] = byte }
         }
-        holds(&body, Cut { system: cut.0, user: cut.1 });
+        holds(&body, Cut { system: cut.0, user: cut.1, ..Cut::default() });
     }
 
     #[test]
@@ -431,7 +442,7 @@ proptest! {
             r#"{{"model":{space}{}{space},"messages":[{{"role":"system","content":{quoted}}},{{"role":"user","content":{quoted}}}]}}"#,
             serde_json::to_string(&model).unwrap()
         );
-        let cut = Cut { system, user };
+        let cut = Cut { system, user, ..Cut::default() };
         let request = parse(body.as_bytes(), cut).unwrap();
         holds(body.as_bytes(), cut);
         prop_assert_eq!(request.model, model);

@@ -434,7 +434,11 @@ fn holds(body: &[u8]) {
                 assert!(!chat["messages"].as_array().unwrap().is_empty());
                 assert!(unsupported == Unsupported::Drop || asked.dropped.is_empty());
                 // What is sent is a chat completion to the gateway's own reading, too.
-                let cut = crate::chat::request::Cut { system: 9, user: 9 };
+                let cut = crate::chat::request::Cut {
+                    system: 9,
+                    user: 9,
+                    ..Default::default()
+                };
                 let read = crate::chat::request::parse(&asked.body, cut);
                 assert!(read.is_ok(), "{read:?}");
             }

@@ -8,6 +8,8 @@ use super::*;
 const CUT: Cut = Cut {
     system: 10,
     user: 8,
+    user_end: 0,
+    previous: 0,
 };
 
 fn read(body: &str) -> ChatRequest {
@@ -367,7 +369,7 @@ proptest! {
             let at = at.index(body.len());
             if insert { body.insert(at, byte) } else { body[at] = byte }
         }
-        holds(&body, Cut { system: cut.0, user: cut.1 });
+        holds(&body, Cut { system: cut.0, user: cut.1, ..Cut::default() });
     }
 
     #[test]
@@ -382,7 +384,7 @@ proptest! {
         system in 0usize..10,
     ) {
         let body = format!("{{{}}}", order.join(","));
-        let request = parse(body.as_bytes(), Cut { system, user: 9 }).unwrap();
+        let request = parse(body.as_bytes(), Cut { system, user: 9, ..Cut::default() }).unwrap();
         prop_assert_eq!(request.conversation.system, "one\ntwo".chars().take(system).collect::<String>());
         prop_assert_eq!(request.conversation.user, "x");
         prop_assert_eq!((request.model.as_str(), request.stream), ("m", true));

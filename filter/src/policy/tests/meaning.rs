@@ -42,7 +42,7 @@ fn defaults() {
     assert_eq!(
         (
             policy.caller.is_none(),
-            policy.llm.is_none(),
+            policy.classify.is_empty(),
             policy.log_reason
         ),
         (true, true, false)
@@ -164,8 +164,8 @@ fn every_field_is_read() {
         ..When::default()
     };
     assert_eq!(
-        policy.rules,
-        [
+        policy.classify[0].kind,
+        StepKind::Rules(vec![
             Rule {
                 when: all,
                 tier: quality
@@ -174,11 +174,29 @@ fn every_field_is_read() {
                 when: flag,
                 tier: fast
             }
+        ])
+    );
+    let shadows: Vec<bool> = policy.classify.iter().map(|step| step.shadow).collect();
+    assert_eq!(shadows, [false, true, false]);
+    let local = policy.local().unwrap();
+    let of = |tier: &LocalTier| {
+        (
+            tier.tier.to_string(),
+            tier.labels.clone(),
+            tier.min_confidence,
+        )
+    };
+    assert_eq!(
+        local.tiers.iter().map(of).collect::<Vec<_>>(),
+        [
+            ("fast".to_owned(), vec![0, 1], 0.8),
+            ("quality".to_owned(), vec![2, 3], 0.7)
         ]
     );
+    assert_eq!(local.under_routing_cost, 2.0);
     assert_eq!(
-        policy.llm,
-        Some(LlmClassifier {
+        policy.llm(),
+        Some(&LlmClassifier {
             cluster: "classifier".into(),
             model: "mercury-2".into(),
             timeout: Duration::from_millis(700),
@@ -260,7 +278,7 @@ fn limits_of_a_caller() {
     assert_eq!(super::policy(&base()).limits_of("anyone"), None);
 }
 
-/// The design's document, but for `local`, which is not there yet.
+/// The design's document; its `local` names what the model's other tiers are here.
 #[test]
 fn the_designs_sketch() {
     let text = r#"{
@@ -275,7 +293,7 @@ fn the_designs_sketch() {
         },
         "providers": {"openai": {"cluster": "openai", "api": "openai"}, "anthropic": {"cluster": "anthropic", "api": "openai"}},
         "models": {"gpt-5-nano": {"context": 400000, "input": ["text", "image"], "tools": true, "json_schema": true, "price": {"input": 0.05, "output": 0.40}}},
-        "classify": [{"rules": []}, {"llm": {"cluster": "classifier", "model": "mercury-2", "timeout": "800ms"}}]
+        "classify": [{"rules": []}, {"local": {"min_confidence": 0.7, "tiers": {"balanced": "fast", "quality": "reasoning"}}}, {"llm": {"cluster": "classifier", "model": "mercury-2", "timeout": "800ms"}}]
     }"#;
     let policy = Policy::from_bytes(text.as_bytes()).unwrap();
     assert_eq!(
@@ -299,16 +317,20 @@ fn the_fingerprint_is_of_what_decides() {
             json!([{"provider": "openai", "model": "other"}]),
         ),
         with("/providers/openai/host", json!("elsewhere")),
-        with("/classify/1/llm/timeout", json!("2s")),
+        with("/classify/2/llm/timeout", json!("2s")),
         with("/log_reason", json!(false)),
+        // The local model's decisions are not cached.
+        with("/classify/1/local/under_routing_cost", json!(3)),
+        with("/classify/1/shadow", json!(false)),
+        with("/classify/1/local/tiers/balanced", json!("quality")),
     ] {
         assert_eq!(of(std::slice::from_ref(&edit)), same, "{edit:?}");
     }
     for edit in [
         with("/tiers/fast/description", json!("simple")),
         with("/default_tier", json!("quality")),
-        with("/classify/1/llm/model", json!("mercury-3")),
-        with("/classify/1/llm/max_user_chars", json!(400)),
+        with("/classify/2/llm/model", json!("mercury-3")),
+        with("/classify/2/llm/max_user_chars", json!(400)),
         with("/callers/batch/tiers", json!(["quality"])),
         without("/callers/batch/models"),
         with("/callers/batch/models", json!([])),
@@ -317,4 +339,60 @@ fn the_fingerprint_is_of_what_decides() {
     }
     // Pinned: workers and builds that share a policy must agree.
     assert_eq!(policy(&base()).fingerprint, 13_269_425_466_764_435_158);
+}
+
+/// What is read of a conversation: as much as the step that reads most, and no end and no earlier message for an LLM alone.
+#[test]
+fn what_the_steps_read() {
+    let local = json!({"local": {"tiers": {"balanced": "fast", "reasoning": "quality"}}});
+    let llm = |chars: usize| json!({"llm": {"cluster": "c", "model": "m", "max_user_chars": chars, "max_system_chars": 3}});
+    let check = |steps: Json, expected: [usize; 4]| {
+        let cut = policy(&edited(base(), &[with("/classify", steps.clone())])).cut();
+        let found = [cut.system, cut.user, cut.user_end, cut.previous];
+        assert_eq!(found, expected, "{steps}");
+    };
+    let read = crate::classify::local::READ;
+    let [end, previous] = [read.user_end, read.previous];
+    check(json!([]), [0; 4]);
+    check(json!([llm(7)]), [3, 7, 0, 0]);
+    check(json!([local]), [read.system, read.user, end, previous]);
+    check(
+        json!([llm(7), local]),
+        [read.system, read.user, end, previous],
+    );
+    check(
+        json!([local, llm(9000)]),
+        [read.system, 9000, end, previous],
+    );
+}
+
+/// A model of the operator's own, with tiers of its own.
+#[test]
+fn a_model_in_the_policy() {
+    use crate::classify::local::features::MARKS;
+    use crate::classify::local::model::{LENGTHS, Model};
+    use base64::Engine as _;
+    let model = Model {
+        labels: vec!["fast".to_owned(), "quality".to_owned()],
+        bits: 8,
+        temperature: 1.0,
+        bias: vec![0.0; 2],
+        scales: vec![1.0; 2],
+        marks: vec![0.0; MARKS * 2],
+        history: vec![0.0; LENGTHS * 4],
+        words: vec![0; 512],
+    };
+    let encoded = base64::engine::general_purpose::STANDARD.encode(model.to_bytes());
+    let policy = policy(&edited(
+        base(),
+        &[with("/classify", json!([{"local": {"model": encoded}}]))],
+    ));
+    let local = policy.local().unwrap();
+    assert_eq!(*local.model, model);
+    let of = |tier: &LocalTier| (tier.tier.to_string(), tier.min_confidence);
+    assert_eq!(
+        local.tiers.iter().map(of).collect::<Vec<_>>(),
+        [("fast".to_owned(), 0.7), ("quality".to_owned(), 0.7)]
+    );
+    assert_eq!(local.under_routing_cost, 1.25);
 }

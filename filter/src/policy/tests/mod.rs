@@ -51,6 +51,22 @@ fn policy(document: &Json) -> Policy {
     parse(document).unwrap()
 }
 
+/// A `local:` step with these fields.
+pub(crate) fn local(fields: &str) -> LocalClassifier {
+    let fields: Json = serde_json::from_str(fields).unwrap();
+    let mut document = base();
+    let tiers = document["tiers"].as_object_mut().unwrap();
+    let any = tiers.values().next().unwrap().clone();
+    for name in ["fast", "balanced", "quality", "reasoning"] {
+        tiers.entry(name).or_insert(any.clone());
+    }
+    let policy = policy(&edited(
+        document,
+        &[with("/classify", json!([{"local": fields}]))],
+    ));
+    policy.local().unwrap().clone()
+}
+
 /// What is said of `base` with `edits`; nothing: the policy is accepted.
 fn check(edits: &[Edit<'_>], expected: &str) {
     let said = parse(&edited(base(), edits)).err().unwrap_or_default();

@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use pointsman_tests::envoy as served;
-use pointsman_tests::render::{Endpoint, Role, Settings, render};
+use pointsman_tests::render::{Endpoint, PolicySource, Role, Settings, render};
+
+use serde_norway::Value;
 
 use crate::bare::start_bare;
 use crate::envoy::{Envoy, Ports};
@@ -63,23 +65,30 @@ impl Contestant {
     pub async fn start(self, setup: &Setup, workers: u32) -> Result<Envoy> {
         match self {
             Self::Bare | Self::Control => start_bare(setup, self.name(), workers).await,
-            Self::Floor => start_served(setup, self.name(), &setup.floor, workers).await,
-            Self::Ours => start_served(setup, self.name(), &setup.ours, workers).await,
+            Self::Floor => start_served(setup, self.name(), &setup.floor, workers, true).await,
+            Self::Ours => start_served(setup, self.name(), &setup.ours, workers, true).await,
             Self::Against => {
                 let wasm = setup.against.as_ref().ok_or("--against names no file")?;
-                start_served(setup, self.name(), wasm, workers).await
+                start_served(setup, self.name(), wasm, workers, true).await
             }
         }
     }
 }
 
 /// Renders `envoy/` into `setup.dir/<name>` with `wasm` as the filter and every provider at `setup.provider_port`, and
-/// starts it. It has no classifier: the requests name their tier.
-async fn start_served(setup: &Setup, name: &str, wasm: &Path, workers: u32) -> Result<Envoy> {
+/// starts it. Of the classifiers it has the local one, if that: other requests name their tier.
+async fn start_served(
+    setup: &Setup,
+    name: &str,
+    wasm: &Path,
+    workers: u32,
+    local: bool,
+) -> Result<Envoy> {
     let ports = Ports::free()?;
     let dir = setup.dir.join(name);
     let mut settings = Settings::for_test(&dir, served::version(&setup.binary)?)?;
     settings.wasm = wasm.to_owned();
+    settings.policy = PolicySource::Text(policy(&settings.policy_text()?, local)?);
     settings.port = ports.listener;
     settings.admin_port = ports.admin;
     let origin = format!("http://127.0.0.1:{}", setup.provider_port);
@@ -96,6 +105,21 @@ async fn start_served(setup: &Setup, name: &str, wasm: &Path, workers: u32) -> R
     render(&settings)?;
     let bootstrap = Path::new("bootstrap.yaml");
     Envoy::start(name, &setup.binary, &dir, bootstrap, ports, workers).await
+}
+
+/// The filter without its local model.
+pub async fn start_without_local(setup: &Setup, workers: u32) -> Result<Envoy> {
+    start_served(setup, "without-local", &setup.ours, workers, false).await
+}
+
+/// The shipped policy with the local model alone, which decides whatever it was taught; or with no classifier.
+fn policy(shipped: &str, local: bool) -> Result<String> {
+    let mut policy: Value = serde_norway::from_str(shipped)?;
+    policy["classify"] = match local {
+        true => serde_norway::from_str("[local: {min_confidence: 0, under_routing_cost: 1}]")?,
+        false => Value::Sequence(Vec::new()),
+    };
+    Ok(serde_norway::to_string(&policy)?)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod bare;
 mod contestant;
+mod decision;
 mod envoy;
 mod options;
 mod provider;
@@ -21,10 +22,12 @@ use pointsman_tests::envoy as served;
 use pointsman_tests::render;
 use tokio::signal::unix::{SignalKind, signal};
 
-use contestant::{Contestant, contestants, order};
+use contestant::{Contestant, contestants, order, start_without_local};
+use decision::By;
+use envoy::Envoy;
 use options::{Command, HELP, Options};
-use report::{Memory, Report, Series};
-use scenario::{Scenario, scenarios, settled};
+use report::{Decision, Memory, Pair, Report, Series};
+use scenario::{Scenario, request, scenarios, settled};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -127,6 +130,9 @@ async fn bench(setup: &Setup, options: &Options) -> Result<Report> {
         .iter()
         .map(|s| Series::new(s.name, s.stream))
         .collect();
+    let ours = contestants.iter().position(|c| *c == Contestant::Ours);
+    let ours = ours.and_then(|at| envoys.get(at));
+    let mut decisions = Vec::new();
     for round in 0..rounds {
         for (scenario, series) in scenarios.iter().zip(&mut series) {
             let mut samples = Vec::new();
@@ -136,15 +142,28 @@ async fn bench(setup: &Setup, options: &Options) -> Result<Report> {
             samples.sort_by_key(|(who, _)| *who);
             series.add(samples.into_iter().map(|(_, sample)| sample).collect());
         }
+        if let Some(envoy) = ours {
+            decisions.push(decided(envoy, round, unit * 2).await?);
+        }
         println!("bench: round {} of {rounds} done", round + 1);
     }
+    let is_ours = ours.is_some();
     drop(envoys);
     let memory = memory(setup, options, &contestants).await?;
+    let decision = match is_ours {
+        true => Some(Decision {
+            rounds: decisions,
+            native: decision::natively()?,
+            memory: memory_of_local(setup, options).await?,
+        }),
+        false => None,
+    };
     let version = served::version(&setup.binary)?.to_string();
     Ok(Report {
         contestants: names,
         series,
         memory,
+        decision,
         version,
         workers: WORKERS,
         control: options.control,
@@ -159,24 +178,75 @@ async fn memory(
     options: &Options,
     contestants: &[Contestant],
 ) -> Result<Vec<Memory>> {
-    let (repetitions, requests) = match options.quick {
-        true => (1, 2_000),
-        false => (3, 8_000),
-    };
+    let (repetitions, requests) = memory_load(options);
     let mut samples = Vec::new();
     for _ in 0..repetitions {
         let mut memory = Memory::default();
         for contestant in contestants {
             let one = contestant.start(setup, 1).await?;
-            memory.one.push(settled(&one, requests).await?);
+            memory
+                .one
+                .push(settled(&one, requests, request(false)).await?);
             drop(one);
             let many = contestant.start(setup, Memory::WORKERS).await?;
-            memory.many.push(settled(&many, requests).await?);
+            memory
+                .many
+                .push(settled(&many, requests, request(false)).await?);
         }
         samples.push(memory);
     }
     println!("bench: memory done");
     Ok(samples)
+}
+
+/// Both ways of a round; which comes first changes.
+async fn decided(envoy: &Envoy, round: usize, time: Duration) -> Result<Pair> {
+    let (mut named, mut local) = (None, None);
+    let order = match round % 2 {
+        0 => [By::Name, By::Local],
+        _ => [By::Local, By::Name],
+    };
+    for by in order {
+        let sample = decision::measure(envoy, by, time).await?;
+        match by {
+            By::Name => named = Some(sample),
+            By::Local => local = Some(sample),
+        }
+    }
+    let pair = named.zip(local).map(|(named, local)| Pair { named, local });
+    pair.ok_or_else(|| "a round without both ways".into())
+}
+
+/// The same for the filter without the local model's step, whose requests name their tier, and with it, whose do not.
+async fn memory_of_local(setup: &Setup, options: &Options) -> Result<Vec<Memory>> {
+    let (repetitions, requests) = memory_load(options);
+    let mut samples = Vec::new();
+    for _ in 0..repetitions {
+        let mut memory = Memory::default();
+        for workers in [1, Memory::WORKERS] {
+            let column = if workers == 1 {
+                &mut memory.one
+            } else {
+                &mut memory.many
+            };
+            let without = start_without_local(setup, workers).await?;
+            column.push(settled(&without, requests, decision::request(By::Name)).await?);
+            drop(without);
+            let with = Contestant::Ours.start(setup, workers).await?;
+            column.push(settled(&with, requests, decision::request(By::Local)).await?);
+        }
+        samples.push(memory);
+    }
+    println!("bench: memory of the local model done");
+    Ok(samples)
+}
+
+/// How often memory is measured, and after how many requests.
+fn memory_load(options: &Options) -> (usize, u64) {
+    match options.quick {
+        true => (1, 2_000),
+        false => (3, 8_000),
+    }
 }
 
 // === impl Setup ===

@@ -3,6 +3,7 @@
 //! Contestants are columns: [`BARE`], [`FLOOR`], [`JUDGED`], and whoever else. Every comparison is made within a round, and
 //! the rounds' median is told; nothing compares a median with a median.
 
+mod decision;
 mod spread;
 mod table;
 mod verdict;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use pointsman_tests::load::Outcome;
 use serde_json::{Value, json};
 
+pub use decision::{Decision, Native, Pair};
 use spread::Spread;
 
 /// No filter: what differences are taken from.
@@ -65,6 +67,8 @@ pub struct Report {
     pub contestants: Vec<&'static str>,
     pub series: Vec<Series>,
     pub memory: Vec<Memory>,
+    /// Only of the filter itself.
+    pub decision: Option<Decision>,
     pub version: String,
     /// Of each Envoy that serves load.
     pub workers: u32,
@@ -133,6 +137,15 @@ impl Series {
 
     fn difference(&self, who: usize, from: usize, value: fn(&Sample) -> f64) -> Spread {
         self.over(|round| Some(value(round.get(who)?) - value(round.get(from)?)))
+    }
+
+    /// The CPU that the floor adds to a request, by round.
+    fn floors(&self) -> impl Iterator<Item = f64> {
+        let cpu = |round: &Vec<Sample>, who: usize| Some(round.get(who)?.cpu_per_request());
+        let added = move |round| Some(cpu(round, FLOOR)? - cpu(round, BARE)?);
+        self.rounds
+            .iter()
+            .map(move |round| added(round).unwrap_or_default())
     }
 
     fn added(&self, who: usize, value: fn(&Sample) -> f64) -> Spread {
@@ -235,6 +248,7 @@ impl Report {
             "measured": measured,
             "samples": samples,
             "memory": {"many_workers": Memory::WORKERS, "samples": self.memory.iter().map(memory).collect::<Value>()},
+            "decision": self.decision_json(),
             "verdicts": self.verdicts().iter().map(verdict::Verdict::json).collect::<Value>(),
         })
     }

@@ -78,9 +78,9 @@ impl Scenario {
     }
 }
 
-/// Resident bytes after `requests` requests.
-pub async fn settled(envoy: &Envoy, requests: u64) -> Result<u64> {
-    let outcome = Load::new(envoy.port, 64, Until::Requests(requests), request(false))
+/// Resident bytes after `requests` times `request`.
+pub async fn settled(envoy: &Envoy, requests: u64, request: Bytes) -> Result<u64> {
+    let outcome = Load::new(envoy.port, 64, Until::Requests(requests), request)
         .drive()
         .await;
     expect_clean(envoy, "memory", &outcome)?;
@@ -88,7 +88,7 @@ pub async fn settled(envoy: &Envoy, requests: u64) -> Result<u64> {
     Ok(envoy.resident()?)
 }
 
-fn expect_clean(envoy: &Envoy, scenario: &str, outcome: &Outcome) -> Result<()> {
+pub fn expect_clean(envoy: &Envoy, scenario: &str, outcome: &Outcome) -> Result<()> {
     if outcome.is_clean() && outcome.ok() > 0 {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //!
 //! A message is a path and fixed words: nothing of the body gets in.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::chat::error::{ErrorReply, INVALID_REQUEST};
@@ -15,7 +16,8 @@ pub(super) type Refused = Box<ErrorReply>;
 #[derive(Debug)]
 pub(super) struct Losses {
     unsupported: Unsupported,
-    dropped: Vec<&'static str>,
+    /// Their names.
+    dropped: BTreeSet<&'static str>,
 }
 
 fn refusal(code: &'static str, path: impl Display, words: &str) -> Refused {
@@ -72,7 +74,7 @@ impl Losses {
     pub(super) fn new(unsupported: Unsupported) -> Self {
         Self {
             unsupported,
-            dropped: Vec::new(),
+            dropped: BTreeSet::new(),
         }
     }
 
@@ -99,17 +101,14 @@ impl Losses {
         match self.unsupported {
             Unsupported::Refuse => Err(refusal()),
             Unsupported::Drop => {
-                if !self.dropped.contains(&name) {
-                    self.dropped.push(name);
-                }
+                self.dropped.insert(name);
                 Ok(())
             }
         }
     }
 
     /// The names, in alphabetical order.
-    pub(super) fn into_dropped(mut self) -> Vec<&'static str> {
-        self.dropped.sort_unstable();
-        self.dropped
+    pub(super) fn into_dropped(self) -> Vec<&'static str> {
+        self.dropped.into_iter().collect()
     }
 }

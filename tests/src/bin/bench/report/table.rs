@@ -191,6 +191,13 @@ impl Report {
         for section in self.sections() {
             section.write(&mut out);
         }
+        if self.decision.is_some() {
+            let _ = writeln!(
+                out,
+                "\na decision by the local model, 1,000 characters, c=32"
+            );
+        }
+        out.push_str(&self.decision_lines());
         let _ = writeln!(out, "\n{}", self.verdict_lines());
         out
     }

@@ -29,6 +29,7 @@ fn report(rounds: &[&[f64]], memory: Vec<Memory>) -> Report {
         contestants: ["bare", "floor", "ours", "against"][..n].to_vec(),
         series: series.into(),
         memory,
+        decision: None,
         version: "1.40.0".into(),
         workers: 1,
         control: false,
@@ -163,6 +164,31 @@ fn judges_by_the_floor() {
         report.series[1] = streams;
         assert_eq!(passes(&report), expected, "{why}\n{}", report.table());
         assert_eq!(report.passes(), !expected.contains("fail"), "{why}");
+    }
+}
+
+/// A floor of 20 us, then one five times slower: 60 us a decision is at the bar, or five times as much.
+#[test]
+fn judges_a_decision_by_the_floor() {
+    for (floor, named, local, expected) in [
+        (20.0, 100.0, 160.0, true),
+        (20.0, 100.0, 160.5, false),
+        (100.0, 500.0, 800.0, true),
+        (100.0, 500.0, 801.0, false),
+        (0.0, 100.0, 101.0, false),
+    ] {
+        let mut report = report(&[&[40.0, 40.0 + floor, 60.0]], memory(0));
+        let [named, local] = [named, local].map(|cpu| sample(1.0, cpu));
+        report.decision = Some(Decision {
+            rounds: vec![Pair { named, local }],
+            native: vec![],
+            memory: vec![],
+        });
+        let verdicts = report.verdicts();
+        let what = "CPU per decision / floor's";
+        let verdict = verdicts.iter().find(|v| v.what == what).expect(what);
+        assert_eq!(verdict.pass(), expected, "{floor}: {}", verdict.value);
+        assert!(report.table().contains(what) && report.json()["decision"].is_object());
     }
 }
 

@@ -29,6 +29,9 @@ const BARE_IN_FLOORS: f64 = REFERENCE_FLOOR_RATIO / (1.0 - REFERENCE_FLOOR_RATIO
 /// Added CPU per streamed event, in what the floor adds to a whole request: 5 us where that is 20 us.
 const MAX_FLOORS_PER_EVENT: f64 = 5.0 / REFERENCE_FLOOR;
 
+/// A decision by the local model on 1,000 characters, in floors: 60 us where the floor adds 20 us.
+const MAX_FLOORS_PER_DECISION: f64 = 60.0 / REFERENCE_FLOOR;
+
 /// Added memory per worker, MiB. Memory does not depend on how fast the machine is.
 const MAX_PER_WORKER: f64 = 16.0;
 
@@ -108,6 +111,10 @@ impl Report {
                 event,
                 MAX_FLOORS_PER_EVENT * floor,
             ));
+        }
+        if let Some(floors) = self.decision_in_floors() {
+            let what = "CPU per decision / floor's";
+            verdicts.push(at_most(what, floors.median, MAX_FLOORS_PER_DECISION));
         }
         verdicts.push(at_most(
             "added memory per worker, MiB",

@@ -1,0 +1,149 @@
+//! The targets of a decision: in which order they are tried, and what each makes of the request.
+
+use pointsman::chat::error::{self, ErrorReply};
+use pointsman::chat::request::Dialect;
+use pointsman::policy::{Api, Policy, Target};
+use pointsman::provider::adapt::{Unadaptable, Wire};
+use pointsman::router::decide::{Access, Asked, Choice, Decision};
+use pointsman::router::plan::{self, Planned, PlannedTarget};
+use pointsman::router::role::nobody_counts;
+
+use super::Client;
+use super::explanation::{Refusal, Takes, TargetSeen};
+
+pub struct Seen {
+    pub attempt_timeout_ms: u64,
+    pub targets: Vec<TargetSeen>,
+    /// The first target's.
+    pub refusal: Option<Box<ErrorReply>>,
+}
+
+/// # Errors
+/// No target can be tried.
+pub fn plan(
+    client: &Client,
+    policy: &Policy,
+    asked: &Asked<'_>,
+    decision: &Decision,
+    body: &[u8],
+) -> Result<Seen, ErrorReply> {
+    let access = Access::of(policy, asked.caller);
+    let mut targets = plan::targets(policy, &decision.choice, &access);
+    let mut left_out = not_allowed(policy, &decision.choice, &access);
+    if client.dialect == Dialect::CountTokens {
+        let silent = targets.iter().filter(|t| t.provider.api != Api::Anthropic);
+        left_out.extend(silent.map(|t| unplanned(t, "only api anthropic counts tokens")));
+        targets = plan::counting(targets);
+        if targets.is_empty() {
+            return Err(nobody_counts());
+        }
+    }
+    let planned = plan::plan(
+        policy,
+        Planned {
+            choice: &decision.choice,
+            targets: &targets,
+            request: asked.request,
+            body_len: body.len(),
+            client: client.dialect,
+            headers: &client.headers,
+            told: &[],
+        },
+    );
+    let mut refusal = None;
+    let mut seen = Vec::new();
+    for (index, target) in planned.targets.iter().enumerate() {
+        let wire = Wire::new(&planned, target);
+        let span = Some(planned.model_span.clone());
+        let mut found = TargetSeen {
+            attempt: Some(index + 1),
+            takes: match wire.passes() {
+                true => Takes::AsItIs,
+                false => Takes::Translated,
+            },
+            ..of_plan(target)
+        };
+        match wire.request(body, span) {
+            Ok(adapted) => {
+                if !adapted.dropped.is_empty() {
+                    found.takes = Takes::Drops;
+                }
+                found.dropped = adapted.dropped;
+            }
+            Err(why) => {
+                let why = match why {
+                    Unadaptable::Refused(reply) => *reply,
+                    Unadaptable::Damaged => unreadable(),
+                };
+                found.takes = Takes::Refuses;
+                found.refusal = Some(Refusal::from(&why));
+                if index == 0 {
+                    refusal = Some(Box::new(why));
+                }
+            }
+        }
+        seen.push(found);
+    }
+    seen.extend(left_out);
+    Ok(Seen {
+        attempt_timeout_ms: planned.attempt_timeout_ms,
+        targets: seen,
+        refusal,
+    })
+}
+
+/// What no body that was read should meet.
+fn unreadable() -> ErrorReply {
+    ErrorReply {
+        status: 400,
+        kind: error::INVALID_REQUEST,
+        code: "invalid_json",
+        message: "the body could not be rewritten; check that it is one JSON object".to_owned(),
+        param: None,
+    }
+}
+
+/// The fallbacks of a pinned model that the caller may not use.
+fn not_allowed(policy: &Policy, choice: &Choice, access: &Access<'_>) -> Vec<TargetSeen> {
+    let Choice::Model(name) = choice else {
+        return Vec::new();
+    };
+    let fallback = policy.models.get(name).map(|model| &*model.fallback);
+    let fallback = fallback.unwrap_or_default().iter();
+    fallback
+        .filter(|name| !access.model(name))
+        .filter_map(|name| policy.models.get(name))
+        .flat_map(|model| &model.targets)
+        .map(|target| unplanned(target, "this caller may not use the model"))
+        .collect()
+}
+
+fn of_plan(target: &PlannedTarget<'_>) -> TargetSeen {
+    TargetSeen {
+        attempt: None,
+        provider: target.provider.to_owned(),
+        cluster: target.cluster.to_owned(),
+        api: target.api,
+        model: target.model.to_owned(),
+        sent_as: target.sent_as.to_owned(),
+        takes: Takes::LeftOut,
+        dropped: Vec::new(),
+        refusal: None,
+        left_out: None,
+    }
+}
+
+fn unplanned(target: &Target, why: &str) -> TargetSeen {
+    TargetSeen {
+        attempt: None,
+        provider: target.provider.name.to_string(),
+        cluster: target.provider.cluster.to_string(),
+        api: target.provider.api,
+        model: target.model.to_string(),
+        sent_as: target.sent_as.to_string(),
+        takes: Takes::LeftOut,
+        dropped: Vec::new(),
+        refusal: None,
+        left_out: Some(why.to_owned()),
+    }
+}
