@@ -246,6 +246,15 @@ fn only_the_edge_knows_proxy_wasm() {
     assert_eq!(who, ["host.rs", "lib.rs"]);
 }
 
+/// Every worker of every Envoy compiles it: 1.5 MiB at most.
+#[test]
+fn the_filter_is_small() {
+    let wasm = render::wasm().expect("a path");
+    let bytes = fs::metadata(&wasm).unwrap_or_else(|e| panic!("{}: {e}", wasm.display()));
+    let bytes = bytes.len();
+    assert!((100_000..=3 << 19).contains(&bytes), "{bytes} bytes");
+}
+
 #[test]
 fn the_filter_excepts_nothing_from_its_lints() {
     let lib = read("filter/src/lib.rs");

@@ -112,11 +112,16 @@ pub async fn start_without_local(setup: &Setup, workers: u32) -> Result<Envoy> {
     start_served(setup, "without-local", &setup.ours, workers, false).await
 }
 
-/// The shipped policy with the local model alone, which decides whatever it was taught; or with no classifier.
+/// Whatever the model was taught, it decides, and for the tier that the other requests name: targets of another provider
+/// would cost a translation.
+const LOCAL: &str =
+    "[local: {min_confidence: 0, tiers: {balanced: fast, quality: fast, reasoning: fast}}]";
+
+/// The shipped policy with the local model alone, or with no classifier.
 fn policy(shipped: &str, local: bool) -> Result<String> {
     let mut policy: Value = serde_norway::from_str(shipped)?;
     policy["classify"] = match local {
-        true => serde_norway::from_str("[local: {min_confidence: 0, under_routing_cost: 1}]")?,
+        true => serde_norway::from_str(LOCAL)?,
         false => Value::Sequence(Vec::new()),
     };
     Ok(serde_norway::to_string(&policy)?)
