@@ -6,7 +6,7 @@ use pointsman_tests::client;
 use pointsman_tests::edit;
 use pointsman_tests::envoy::{self, Envoy, Output};
 use pointsman_tests::gateway::chat;
-use pointsman_tests::render::{self, Endpoint, Role, Settings};
+use pointsman_tests::render::{self, Endpoint, PolicySource, Role, Settings};
 use pointsman_tests::upstream::{Behaviour, Upstream};
 
 fn run_dir(name: &str) -> PathBuf {
@@ -96,6 +96,11 @@ async fn an_https_base_url_is_verified_by_name_or_address_and_speaks_http_2() {
     let port = end.port;
     let version = envoy::version(&binary).expect("a version");
     let mut settings = Settings::for_test(run_dir("gateway"), version).expect("settings");
+    // Every request is the classifier's to decide.
+    let shipped = settings.policy_text().expect("the shipped policy");
+    let without_local = shipped.replace("- local: {min_confidence: 0.7}\n", "");
+    assert_ne!(shipped, without_local);
+    settings.policy = PolicySource::Text(without_local);
     for (name, role, url) in [
         (
             "openai",
