@@ -16,6 +16,8 @@
 
 pub mod chat;
 pub mod classify;
+#[cfg(test)]
+mod fixtures;
 #[cfg(target_family = "wasm")]
 mod host;
 pub mod http;

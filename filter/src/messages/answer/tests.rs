@@ -1,32 +1,12 @@
 //! Whole chat completions, and the Messages that they become.
 
-use std::path::PathBuf;
-
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
 use crate::chat::usage::Usage;
-
-/// The cases of one folder of `tests/fixtures/messages`: name and text, in order.
-pub(in crate::messages) fn cases(part: &str, at_least: usize) -> Vec<(String, String)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/fixtures/messages")
-        .join(part);
-    let mut cases: Vec<_> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read_to_string(path).unwrap())
-        })
-        .collect();
-    cases.sort();
-    assert!(cases.len() >= at_least, "{part}: {} cases", cases.len());
-    cases
-}
+use crate::fixtures::cases;
 
 /// `usage` as fixtures say it.
 #[derive(Deserialize)]
@@ -70,7 +50,7 @@ struct Case<'a> {
 
 #[test]
 fn fixtures() {
-    for (name, json) in cases("answer", 50) {
+    for (name, json) in cases("messages/answer", 50) {
         let case: Case<'_> = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(case.source.starts_with("https://"), "{name}");
         let body = case
@@ -170,7 +150,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         damage in proptest::collection::vec(any::<u8>(), 1..4),
     ) {
-        let cases = cases("answer", 40);
+        let cases = cases("messages/answer", 40);
         let (_, json) = case.get(&cases);
         let case: Case<'_> = serde_json::from_str(json).unwrap();
         let mut body = case.body.unwrap_or_else(|| case.chat.unwrap().get().to_owned()).into_bytes();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::chat::error::INVALID_REQUEST as KIND;
-use crate::messages::answer::tests::cases;
+use crate::fixtures::cases;
 
 #[derive(Deserialize)]
 struct Case<'a> {
@@ -23,7 +23,7 @@ struct Case<'a> {
 
 #[test]
 fn fixtures() {
-    for (name, json) in cases("error", 18) {
+    for (name, json) in cases("messages/error", 18) {
         let case: Case<'_> = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(case.source.starts_with("https://"), "{name}");
         let text: Option<String> = serde_json::from_str(case.body.get()).ok();

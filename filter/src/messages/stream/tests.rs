@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::messages::answer::tests::{Tokens, cases};
+use crate::fixtures::cases;
+use crate::messages::answer::tests::Tokens;
 use crate::provider::sse::{Decoder, encode};
 
 #[derive(Deserialize)]
@@ -157,7 +158,7 @@ fn name(progress: Progress) -> &'static str {
 
 #[test]
 fn fixtures() {
-    for (file, json) in cases("stream", 50) {
+    for (file, json) in cases("messages/stream", 50) {
         let case = Case::read(&file, &json);
         assert!(case.source.starts_with("https://"), "{file}");
         let sse = case.sse();
@@ -287,7 +288,7 @@ proptest! {
         case in any::<prop::sample::Index>(),
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let cases = cases("stream", 50);
+        let cases = cases("messages/stream", 50);
         let (file, json) = case.get(&cases);
         let case = Case::read(file, json);
         let sse = case.sse();

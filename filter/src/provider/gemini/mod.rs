@@ -5,8 +5,6 @@
 pub mod answer;
 mod candidate;
 pub mod error;
-#[cfg(test)]
-mod fixtures;
 mod logprobs;
 mod pieces;
 pub mod request;

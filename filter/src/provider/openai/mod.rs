@@ -132,9 +132,6 @@ impl<'de> Deserialize<'de> for Model<'de> {
 }
 
 #[cfg(test)]
-mod fixtures;
-
-#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

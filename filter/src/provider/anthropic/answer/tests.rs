@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chat::usage::Usage;
+use crate::fixtures;
 
 pub(in crate::provider::anthropic) const TOLD: Told<'static> = Told {
     created: 1_700_000_000,
@@ -14,23 +15,10 @@ pub(in crate::provider::anthropic) const TOLD: Told<'static> = Told {
 
 /// The cases of a folder of fixtures, by name.
 pub(in crate::provider::anthropic) fn cases(part: &str, at_least: usize) -> Vec<(String, Value)> {
-    let folder = format!(
-        "{}/../tests/fixtures/anthropic/{part}",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let mut cases: Vec<_> = std::fs::read_dir(&folder)
-        .expect("the folder of fixtures")
-        .map(|entry| {
-            let path = entry.expect("an entry").path();
-            let case: Value =
-                serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
-            assert!(case["source"].is_string(), "{path:?} names no source");
-            let name = path.file_stem().expect("a name").to_string_lossy();
-            (name.into_owned(), case)
-        })
-        .collect();
-    cases.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(cases.len() >= at_least, "{folder}: {} cases", cases.len());
+    let cases: Vec<(String, Value)> = fixtures::read(&format!("anthropic/{part}"), at_least);
+    for (name, case) in &cases {
+        assert!(case["source"].is_string(), "{name} names no source");
+    }
     cases
 }
 

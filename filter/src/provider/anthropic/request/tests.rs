@@ -1,7 +1,7 @@
 //! Requests as clients send them, and what the Messages API gets. The cases are files, so that the provider's own
 //! types can judge them as well: `tests/fixtures/anthropic/judge.py`.
 
-use std::path::Path;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -12,8 +12,7 @@ use super::super::super::translate::Unsupported;
 use super::media::decode_text;
 use super::rules::{Form, Off};
 use super::*;
-
-const CASES: usize = 145;
+use crate::fixtures;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,23 +79,19 @@ impl Options {
     }
 }
 
+static CASES: LazyLock<Vec<(String, String)>> =
+    LazyLock::new(|| fixtures::cases("anthropic/request", 145));
+
 #[test]
 fn cases() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/anthropic/request");
-    let mut count = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let case: Case<'_> = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        check(&name, &case);
-        count += 1;
+    for (name, text) in &*CASES {
+        let case: Case<'_> = serde_json::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        check(name, &case);
     }
-    assert!(count >= CASES, "{count} cases");
 }
 
 fn check(name: &str, case: &Case<'_>) {
-    assert!(case.source.starts_with("https://"), "{name}: no source");
+    fixtures::check_source(name, &case.source);
     let got = from_chat(case.chat.get().as_bytes(), &case.ask.ask());
     match (got, &case.expected, &case.error) {
         (Ok(asked), Some(expected), None) => {
@@ -338,11 +333,8 @@ proptest! {
 
     #[test]
     fn no_cut_panics(cut in 0usize..2000, which in 0usize..200) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/anthropic/request");
-        let paths: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
-        let path = paths[which % paths.len()].as_ref().unwrap().path();
-        let text = std::fs::read_to_string(path).unwrap();
-        let case: Case<'_> = serde_json::from_str(&text).unwrap();
+        let (_, text) = &CASES[which % CASES.len()];
+        let case: Case<'_> = serde_json::from_str(text).unwrap();
         let chat = case.chat.get().as_bytes();
         let _ = from_chat(&chat[..cut % (chat.len() + 1)], &case.ask.ask());
     }

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::fixtures::cases;
 use super::*;
 use crate::chat::usage::Usage;
+use crate::fixtures::cases;
 
 const TOLD: Told<'_> = Told {
     created: 1_700_000_000,
@@ -30,7 +30,7 @@ struct Case {
 
 #[test]
 fn fixtures() {
-    for (name, text) in cases("answer", 48) {
+    for (name, text) in cases("gemini/answer", 48) {
         let case: Case = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(case.source.starts_with("https://"), "{name}");
         let body = match (&case.body, &case.text) {

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::fixtures::cases;
 use super::*;
+use crate::fixtures::cases;
 use crate::provider::error::MAX_QUOTED;
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ struct Expected {
 
 #[test]
 fn fixtures() {
-    for (name, text) in cases("error", 24) {
+    for (name, text) in cases("gemini/error", 24) {
         let case: Case = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(case.source.starts_with("https://"), "{name}");
         let body = case.body.to_string();

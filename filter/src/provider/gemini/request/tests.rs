@@ -1,8 +1,6 @@
 //! Requests as OpenAI's clients send them, and what Gemini is sent.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -11,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::fixtures::{check_source, read};
 use crate::provider::translate::Unsupported;
 
 /// A file of `tests/fixtures/gemini/request`.
@@ -76,26 +75,12 @@ impl Options {
     }
 }
 
-static CASES: LazyLock<Vec<(String, Case)>> = LazyLock::new(read_cases);
-
-fn read_cases() -> Vec<(String, Case)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/gemini/request");
-    let mut cases = Vec::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let case = serde_json::from_slice(&fs::read(&path).unwrap())
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        cases.push((name, case));
-    }
-    cases
-}
+static CASES: LazyLock<Vec<(String, Case)>> = LazyLock::new(|| read("gemini/request", 128));
 
 #[test]
 fn fixtures() {
-    assert!(CASES.len() >= 128, "only {} cases", CASES.len());
     for (name, case) in &*CASES {
-        assert!(case.source.starts_with("https://"), "{name}: no source");
+        check_source(name, &case.source);
         let result = from_chat(case.chat.get().as_bytes(), &case.ask.ask());
         match (result, &case.expected, &case.error) {
             (Ok(asked), Some(expected), None) => {

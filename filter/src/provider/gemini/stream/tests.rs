@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::fixtures::cases;
 use super::*;
+use crate::fixtures::cases;
 use crate::provider::sse::Decoder;
 
 #[derive(Deserialize)]
@@ -109,7 +109,7 @@ fn read(name: &str, text: &str) -> Case {
 
 #[test]
 fn fixtures() {
-    for (name, text) in cases("stream", 42) {
+    for (name, text) in cases("gemini/stream", 42) {
         let case = read(&name, &text);
         assert!(case.source.starts_with("https://"), "{name}");
         let run = run(case.include_usage, [&case.sse()[..]]);
@@ -136,7 +136,7 @@ fn fixtures() {
 
 #[test]
 fn splits_change_nothing_in_any_fixture() {
-    for (name, text) in cases("stream", 42) {
+    for (name, text) in cases("gemini/stream", 42) {
         let case = read(&name, &text);
         let sse = case.sse();
         let whole = run(case.include_usage, [&sse[..]]);

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::fixtures::{cases, check_source};
 use super::super::{find_model_span, rewrite_model};
 use super::*;
+use crate::fixtures::{check_source, read};
 use crate::provider::translate::Told;
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ fn edit(body: &str, ask_usage: bool, strip_reasoning: bool) -> Option<String> {
 
 #[test]
 fn requests() {
-    for (name, case) in cases::<Case>("request", 31) {
+    for (name, case) in read::<Case>("openai/request", 31) {
         check_source(&name, &case.source);
         let out = edit(case.body.get(), case.ask_usage, case.strip_reasoning);
         let expected = case.expected.as_ref().map(|body| body.get());

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::super::fixtures::{cases, check_source};
 use super::super::usage::tests::Expected;
 use super::*;
+use crate::fixtures::{check_source, read};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +73,7 @@ fn check(name: &str, remove_usage: bool, stream: &[u8], expected: &Outcome) {
 
 #[test]
 fn streams() {
-    for (name, case) in cases::<Case>("stream", 35) {
+    for (name, case) in read::<Case>("openai/stream", 35) {
         check_source(&name, &case.source);
         let events: Vec<String> = case
             .events

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::super::fixtures::{cases, check_source};
 use super::*;
+use crate::fixtures::{self, check_source};
 use crate::provider::judge::{OneShot, read_one_shot};
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ impl From<Expected> for Usage {
 
 #[test]
 fn answers() {
-    for (name, case) in cases::<Case>("usage", 23) {
+    for (name, case) in fixtures::read::<Case>("openai/usage", 23) {
         check_source(&name, &case.source);
         let read = read_one_shot(case.answer.get().as_bytes());
         assert_eq!(read, (OneShot::Good, case.usage.into()), "{name}");
