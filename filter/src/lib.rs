@@ -18,6 +18,7 @@ pub mod chat;
 pub mod classify;
 #[cfg(test)]
 mod fixtures;
+pub mod fnv;
 #[cfg(target_family = "wasm")]
 mod host;
 pub mod http;

@@ -2,6 +2,7 @@
 
 use pointsman::classify::local::features::MARKS;
 use pointsman::classify::local::model::{LENGTHS, Model, PerLabel};
+use pointsman::fnv::Fnv64;
 
 /// The smallest model that there is.
 pub fn small() -> Model {
@@ -18,11 +19,9 @@ pub fn small() -> Model {
     }
 }
 
-/// With the checksum of a model's file behind it: FNV-1a, 64 bits.
+/// With the checksum of a model's file behind it.
 pub fn signed(mut body: Vec<u8>) -> Vec<u8> {
-    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let sum = Fnv64::default().bytes(&body).0;
     body.extend(sum.to_le_bytes());
     body
 }

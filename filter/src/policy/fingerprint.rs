@@ -1,13 +1,15 @@
 //! A hash of what can change a classifier's decision. The same policy has the same one in every worker and every build.
 
 use super::Policy;
+use crate::fnv::Fnv64;
 
-/// FNV-1a, 64 bits: names a version of the policy in a key, and is no defence against anyone.
-struct Fnv(u64);
+/// Names a version of the policy in a key.
+#[derive(Default)]
+struct Fingerprint(Fnv64);
 
 /// Of `policy` without its `fingerprint`.
 pub(super) fn fingerprint(policy: &Policy) -> u64 {
-    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut hash = Fingerprint::default();
     hash.text(&policy.default_tier.0);
     hash.number(policy.tiers.len());
     for tier in &policy.tiers {
@@ -37,16 +39,14 @@ pub(super) fn fingerprint(policy: &Policy) -> u64 {
             hash.text(model);
         }
     }
-    hash.0
+    hash.0.0
 }
 
-// === impl Fnv ===
+// === impl Fingerprint ===
 
-impl Fnv {
+impl Fingerprint {
     fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        self.0 = self.0.bytes(bytes);
     }
 
     /// Eight bytes on every platform: the CLI and the Wasm build agree.

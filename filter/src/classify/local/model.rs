@@ -9,6 +9,7 @@
 
 use super::features::{Features, Input, MARKS};
 use super::lexicon::Lexicon;
+use crate::fnv::Fnv64;
 
 const MAGIC: &[u8; 4] = b"PMLM";
 /// Counts up whenever what is hashed or counted changes.
@@ -165,10 +166,8 @@ impl Model {
         let count = self.labels.len().max(1);
         let mut scores = PerLabel::default();
         let mut sums = [0i32; MAX_LABELS];
-        let shift = 32u32.saturating_sub(u32::from(self.bits));
         for hash in &features.words {
-            let bucket = usize::try_from(hash >> shift).unwrap_or_default();
-            let from = bucket.wrapping_mul(count);
+            let from = bucket(*hash, self.bits).wrapping_mul(count);
             if let Some(weights) = self.words.get(from..from.wrapping_add(count)) {
                 for (sum, weight) in sums.iter_mut().zip(weights) {
                     *sum = sum.wrapping_add(i32::from(*weight));
@@ -196,19 +195,25 @@ impl Model {
 
     /// What the message before says, by how long the latest is.
     pub fn add_history(&self, scores: &mut PerLabel, before: &PerLabel, length: usize) {
-        let count = self.labels.len();
-        let block = count.saturating_mul(count);
-        let from = length.saturating_mul(block);
-        let rows = self
-            .history
-            .get(from..from.saturating_add(block))
-            .unwrap_or_default();
-        for (probability, weights) in before.iter().zip(rows.chunks_exact(count.max(1))) {
+        for (probability, weights) in before.iter().zip(self.history_of(length)) {
             for (score, weight) in scores.iter_mut().zip(weights) {
                 *score += probability * weight;
             }
         }
     }
+
+    /// By the label of the message before: its weights, where the latest is of this length.
+    pub fn history_of(&self, length: usize) -> impl Iterator<Item = &[f32]> {
+        let count = self.labels.len().max(1);
+        let rows = self.history.chunks_exact(count);
+        rows.skip(length.saturating_mul(count)).take(count)
+    }
+}
+
+/// A word's place among the 2^`bits` buckets: the upper bits of its hash.
+pub fn bucket(hash: u32, bits: u8) -> usize {
+    let shift = 32u32.saturating_sub(u32::from(bits));
+    usize::try_from(hash >> shift).unwrap_or_default()
 }
 
 /// What a sum over `words` is multiplied by: a text of many words is not surer for that.
@@ -252,11 +257,9 @@ fn exp(x: f32) -> f32 {
     e as f32
 }
 
-/// FNV-1a, 64 bits. It finds accidents, not forgeries: whoever may write the policy may write a model.
+/// It finds accidents, not forgeries: whoever may write the policy may write a model.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    Fnv64::default().bytes(bytes).0
 }
 
 /// What is left of a file.

@@ -40,12 +40,13 @@ pub fn opinion(
     let (best, chosen) = tiers().min_by(|(a, _), (b, _)| cost(*a).total_cmp(&cost(*b)))?;
     let confidence = probabilities.get(best).copied().unwrap_or_default();
     let threshold = chosen.min_confidence;
-    let is_sure = confidence >= threshold && cost(best) <= 1.0 - threshold + f32::EPSILON;
+    let expected = cost(best);
+    let is_sure = confidence >= threshold && expected <= 1.0 - threshold + f32::EPSILON;
     // What a caller may not use is replaced by the next stronger tier, for too strong is the lesser mistake.
     let stronger = tiers().skip(best).find(|(_, t)| is_offered(&t.tier));
     let weaker = || {
-        let before = local.tiers.iter().take(best).rev();
-        before.into_iter().find(|t| is_offered(&t.tier))
+        let mut before = local.tiers.iter().take(best).rev();
+        before.find(|t| is_offered(&t.tier))
     };
     let tier = stronger.map(|(_, t)| t).or_else(weaker)?;
     Some(Opinion {
@@ -53,7 +54,7 @@ pub fn opinion(
         confidence,
         is_sure,
         judged: best,
-        cost: cost(best),
+        cost: expected,
         reason: reason(local, &probabilities, best),
     })
 }

@@ -5,7 +5,7 @@
 
 use super::features::{Features, Input, MARKS};
 use super::lexicon::Lexicon;
-use super::model::{LENGTHS, MAX_LABELS, Model, PerLabel, length_of, normal, softmax};
+use super::model::{LENGTHS, MAX_LABELS, Model, PerLabel, bucket, length_of, normal, softmax};
 
 /// What is learned from.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl Weights {
     }
 
     fn bucket(&self, hash: u32) -> usize {
-        (hash >> (32 - u32::from(self.bits))) as usize * self.count
+        bucket(hash, self.bits) * self.count
     }
 
     fn score(&self, example: &Example, words: &[u32]) -> PerLabel {

@@ -4,7 +4,7 @@
 
 use super::features::{Features, Input};
 use super::lexicon::Lexicon;
-use super::model::{LENGTHS, Model, length_of, normal, softmax};
+use super::model::{Model, bucket, length_of, normal, softmax};
 use super::names::mark_name;
 
 /// What a contribution is of.
@@ -68,9 +68,7 @@ pub fn why(
     if !input.previous.is_empty() {
         features.read(&Input::of_text(input.previous), lexicon);
         let before = softmax(&model.score(&features), count, 1.0);
-        let rows = model.history.chunks_exact(count);
-        let length = length_of(input.user_chars).min(LENGTHS.saturating_sub(1));
-        let rows = rows.skip(length.saturating_mul(count)).take(count);
+        let rows = model.history_of(length_of(input.user_chars));
         let weight = rows.zip(before).map(|(row, p)| p * between(row)).sum();
         found.push(Contribution {
             kind: Kind::History,
@@ -93,11 +91,10 @@ pub fn why(
 
     let traced = features.traced.take().unwrap_or_default();
     let norm = normal(traced.len());
-    let shift = 32u32.saturating_sub(u32::from(model.bits));
     let mut words: std::collections::BTreeMap<String, f32> = Default::default();
     for (hash, text) in traced {
-        let bucket = usize::try_from(hash >> shift).unwrap_or_default();
-        let weights = model.words.chunks_exact(count).nth(bucket);
+        let mut weights = model.words.chunks_exact(count);
+        let weights = weights.nth(bucket(hash, model.bits));
         let weights = weights.unwrap_or_default().iter().zip(&model.scales);
         let row: Vec<f32> = weights.map(|(w, scale)| f32::from(*w) * scale).collect();
         *words.entry(text).or_default() += norm * between(&row);

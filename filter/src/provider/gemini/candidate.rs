@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::chat::json;
 use crate::chat::usage::Usage;
+use crate::fnv::Fnv64;
 
 /// Choices of one answer. OpenAI's `n` ends at 128, Gemini's `candidateCount` far below.
 pub(super) const MAX_CHOICES: usize = 128;
@@ -348,11 +349,7 @@ impl CallIds {
     }
 }
 
-/// FNV-1a, 64 bits: tells answers apart, and is no defence against anyone.
+/// Tells answers apart.
 fn hash(created: u64, seed: &[u8]) -> u64 {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in created.to_le_bytes().iter().chain(seed) {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash
+    Fnv64::default().bytes(&created.to_le_bytes()).bytes(seed).0
 }
