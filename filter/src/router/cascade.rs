@@ -45,7 +45,7 @@ pub struct Said {
 #[derive(Debug)]
 pub enum Next {
     Decided(Decision),
-    /// The LLM classifier is to be asked; see [`Cascade::answered`].
+    /// The LLM classifier is to be asked; if it fails, see [`Cascade::failed`].
     Ask(Asking, Callout),
 }
 

@@ -386,8 +386,22 @@ impl Router {
                 return actions;
             }
         };
-        actions.extend(self.tell_shadows(cascade, &decision, &admitted.caller, worker));
-        actions.extend(self.hand_over(&admitted, &request, body_len, &decision, classified_in));
+        let undecided = (admitted, request, body_len);
+        actions.extend(self.decided(&undecided, cascade, &decision, classified_in, worker));
+        actions
+    }
+
+    /// The steps came to a decision.
+    fn decided(
+        &mut self,
+        (admitted, request, body_len): &(Admitted, ChatRequest, usize),
+        cascade: Cascade,
+        decision: &Decision,
+        classified_in: Option<Duration>,
+        worker: &mut Worker,
+    ) -> Vec<Action> {
+        let mut actions = self.tell_shadows(cascade, decision, &admitted.caller, worker);
+        actions.extend(self.hand_over(admitted, request, *body_len, decision, classified_in));
         actions
     }
 
@@ -430,11 +444,12 @@ impl Router {
         worker: &mut Worker,
         now: Duration,
     ) -> Vec<Action> {
-        if !self.awaits_callout() {
-            return self.on_aside(end, worker, now);
-        }
-        let State::Asking(undecided) = self.take_state() else {
-            return Vec::new();
+        let undecided = match self.take_state() {
+            State::Asking(undecided) => *undecided,
+            other => {
+                self.state = other;
+                return self.on_aside(end, worker, now);
+            }
         };
         let Undecided {
             admitted,
@@ -442,19 +457,13 @@ impl Router {
             body_len,
             mut cascade,
             asking,
-        } = *undecided;
+        } = undecided;
         let (answer, took) = asking.end(&self.policy, &admitted.caller, end, worker, now);
+        let undecided = (admitted, request, body_len);
         match answer {
             Ok(decision) => {
                 let mut actions = vec![count_classification((Source::Llm, Asked::Answered))];
-                actions.extend(self.tell_shadows(cascade, &decision, &admitted.caller, worker));
-                actions.extend(self.hand_over(
-                    &admitted,
-                    &request,
-                    body_len,
-                    &decision,
-                    Some(took),
-                ));
+                actions.extend(self.decided(&undecided, cascade, &decision, Some(took), worker));
                 actions
             }
             Err(reason) => {
@@ -463,7 +472,6 @@ impl Router {
                     Action::Log(log::Level::Warn, reason.clone()),
                 ];
                 cascade.failed(reason);
-                let undecided = (admitted, request, body_len);
                 actions.extend(self.classify(undecided, cascade, Some(took), worker, now));
                 actions
             }
