@@ -3,36 +3,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pointsman::chat::request::{Cut, parse};
-use pointsman::provider::openai::find_model_span;
+use pointsman::chat::request::parse;
 use pointsman_fuzz::choices;
+use pointsman_fuzz::requests::{check, cut};
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some(([system, user], body)) = choices::<2>(bytes) else {
+    let Some((&[system, user], body)) = choices::<2>(bytes) else {
         return;
     };
-    let cut = Cut {
-        system: usize::from(*system),
-        user: usize::from(*user),
-        user_end: usize::from(*user),
-        previous: usize::from(*system),
-    };
-    let Ok(request) = parse(body, cut) else {
-        return;
-    };
-    assert_eq!(
-        find_model_span(body).as_ref(),
-        Some(&request.model_span),
-        "the roles read the same model"
-    );
-    let model: String = serde_json::from_slice(&body[request.model_span]).expect("a string");
-    assert_eq!(model, request.model);
-    let conversation = request.conversation;
-    assert!(conversation.system.chars().count() <= cut.system);
-    assert!(conversation.user.chars().count() <= cut.user);
-    assert!(conversation.user_end.chars().count() <= cut.user_end);
-    assert!(conversation.previous.chars().count() <= cut.previous);
-    assert!(conversation.user_chars >= conversation.user.chars().count());
-    assert!(conversation.turns <= conversation.messages);
-    assert!(conversation.messages_to_user <= conversation.messages);
+    let cut = cut(system, user);
+    if let Ok(request) = parse(body, cut) {
+        check(body, cut, request);
+    }
 });

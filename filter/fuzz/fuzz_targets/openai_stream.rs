@@ -3,12 +3,10 @@
 
 #![no_main]
 
-use std::ops::ControlFlow;
-
 use libfuzzer_sys::fuzz_target;
 use pointsman::chat::usage::Usage;
 use pointsman::provider::openai::stream::{Passed, Passing};
-use pointsman::provider::sse::{Decoder, Event};
+use pointsman_fuzz::streams::events;
 use pointsman_fuzz::{choices, chunks};
 
 #[derive(Debug, PartialEq)]
@@ -35,20 +33,6 @@ fn pass(remove_usage: bool, max: usize, chunks: &[&[u8]]) -> Outcome {
         done: passing.saw_done(),
         error: passing.saw_error(),
     }
-}
-
-fn events(stream: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut events = Vec::new();
-    let mut decoder = Decoder::new(usize::MAX);
-    let on_event = &mut |event: Event<'_>| {
-        events.push((event.event.to_vec(), event.data.to_vec()));
-        ControlFlow::Continue(())
-    };
-    let pushed = decoder.push(stream, on_event);
-    pushed
-        .and_then(|_| decoder.finish(on_event))
-        .expect("no limit");
-    events
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,9 +2,11 @@
 //!
 //! The seeds are made with the same words (`examples/seeds.rs`), so that both agree on what the first bytes choose.
 
+pub mod answers;
 pub mod asks;
 pub mod json;
 pub mod local;
+pub mod requests;
 pub mod streams;
 
 /// Bytes that a target looks at; more only cost time.

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 
 use pointsman::chat::usage::Usage;
 use pointsman::provider::sse::{Decoder, Event};
-use pointsman::provider::translate::{Progress, Translator};
+use pointsman::provider::translate::{Progress, Told, Translator};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::asks::TOLD;
 use crate::json::is_json;
+use crate::{choices, chunks};
 
 /// What a client gets of a stream.
 #[derive(Debug, PartialEq)]
@@ -40,6 +42,23 @@ pub fn translate(translator: &mut dyn Translator, max: usize, chunks: &[&[u8]]) 
         end,
         usage: translator.usage(),
         out,
+    }
+}
+
+/// What a client gets of a stream does not depend on how it was split, and is a whole stream of chunks or ends in one error.
+pub fn check_splits<T: Translator>(bytes: &[u8], new: fn(&Told<'_>) -> T) {
+    let Some((&[flags, max, ref sizes @ ..], stream)) = choices::<5>(bytes) else {
+        return;
+    };
+    let told = Told {
+        include_usage: flags & 1 != 0,
+        ..TOLD
+    };
+    for max in [usize::from(max), usize::MAX] {
+        let whole = translate(&mut new(&told), max, &[stream]);
+        check_chat(&whole);
+        let split = translate(&mut new(&told), max, &chunks(stream, sizes));
+        assert_eq!(split, whole);
     }
 }
 
