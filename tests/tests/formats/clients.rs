@@ -150,18 +150,11 @@ async fn the_openai_sdk_cannot_tell_who_answers() {
             }
         }
     }
-    let judged = formats.wire.judge().await;
-    let requests = [
-        "requests to openai",
-        "requests to anthropic",
-        "requests to gemini",
-    ];
-    has_judged(&judged, &requests);
-    has_judged(
-        &judged,
+    judge(
+        &formats,
         &["answers of chat", "streams of chat", "errors of chat"],
-    );
-    has_judged(&judged, &["answers of gemini", "streams of gemini"]);
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -252,6 +245,19 @@ async fn the_anthropic_sdk_cannot_tell_who_answers() {
             );
         }
     }
+    judge(
+        &formats,
+        &[
+            "answers of messages",
+            "streams of messages",
+            "errors of messages",
+        ],
+    )
+    .await;
+}
+
+/// The SDKs' own types judged what went to every provider, what Gemini answered, and what the clients got.
+async fn judge(formats: &Formats, got: &[&str]) {
     let judged = formats.wire.judge().await;
     let requests = [
         "requests to openai",
@@ -259,13 +265,6 @@ async fn the_anthropic_sdk_cannot_tell_who_answers() {
         "requests to gemini",
     ];
     has_judged(&judged, &requests);
-    has_judged(
-        &judged,
-        &[
-            "answers of messages",
-            "streams of messages",
-            "errors of messages",
-        ],
-    );
+    has_judged(&judged, got);
     has_judged(&judged, &["answers of gemini", "streams of gemini"]);
 }

@@ -787,15 +787,19 @@ fn a_key_that_gemini_refuses_moves_on() {
             exchange.attempt.wanted(body.len(), true),
             Some(0..body.len())
         );
-        let actions = exchange.body(body, true);
-        assert_eq!(outcome(&actions).as_deref(), Some(outcome_of));
-        let set = actions.iter().find_map(|action| match action {
-            Action::SetResponseHeader(":status", status) => Some(&**status),
-            _ => None,
-        });
-        assert_eq!(set, status);
-        assert_eq!(actions.last(), Some(&Action::Continue));
+        check_released(&exchange.body(body, true), outcome_of, status);
     }
+}
+
+/// An error that was read is released, under another status if it is the gateway's fault.
+fn check_released(actions: &[Action], expected: &str, status: Option<&str>) {
+    assert_eq!(outcome(actions).as_deref(), Some(expected));
+    let set = actions.iter().find_map(|action| match action {
+        Action::SetResponseHeader(":status", status) => Some(&**status),
+        _ => None,
+    });
+    assert_eq!(set, status);
+    assert_eq!(actions.last(), Some(&Action::Continue));
 }
 
 /// Anthropic says 400 of an account without credit: the gateway's fault as well. An OpenAI-compatible server's 400 is the
@@ -812,14 +816,7 @@ fn an_account_of_anthropics_without_credit_moves_on() {
         let (mut exchange, _) = asked(api, false);
         let head = [(":status", "400"), ("content-type", "application/json")];
         assert_eq!(exchange.answer(&head, false), [Action::Pause]);
-        let actions = exchange.body(body, true);
-        assert_eq!(outcome(&actions).as_deref(), Some(outcome_of));
-        let set = actions.iter().find_map(|action| match action {
-            Action::SetResponseHeader(":status", status) => Some(&**status),
-            _ => None,
-        });
-        assert_eq!(set, status);
-        assert_eq!(actions.last(), Some(&Action::Continue));
+        check_released(&exchange.body(body, true), outcome_of, status);
     }
 }
 
