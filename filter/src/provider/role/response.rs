@@ -35,8 +35,6 @@ pub(super) struct Serving {
     timeout: Duration,
     started: Duration,
     pub(super) handed_over: Vec<u8>,
-    /// Where a retry goes. Envoy asks for it after this attempt has reported its end: `on_done` comes before its retry timer.
-    pub(super) next_cluster: String,
     /// This attempt included; its outcome is not, until it is reported.
     attempts: Attempts,
     /// What the client is told of the decision, and of what the provider was not.
@@ -311,11 +309,7 @@ impl ProviderAttempt {
         let _ = write!(outcomes, "{}={outcome}", serving.provider);
         let mut actions = Vec::with_capacity(4);
         if !matches!(outcome, Outcome::Status(200..=299)) {
-            let mut handed_over = std::mem::take(&mut serving.handed_over);
-            handover::set_attempts(&mut handed_over, &serving.attempts);
-            actions.push(Action::SetState(state::PLAN, handed_over));
-            let next = std::mem::take(&mut serving.next_cluster);
-            actions.push(Action::SetState(state::CLUSTER, next.into_bytes()));
+            actions.extend(serving.point_on());
             actions.extend(match serving.is_last {
                 true => serving.tokens.log(),
                 false => serving.tokens.unlog(),
@@ -352,13 +346,30 @@ impl Serving {
             timeout: Duration::from_millis(plan.attempt_timeout_ms),
             started,
             handed_over: Vec::new(),
-            next_cluster: String::new(),
             attempts,
             told: Vec::new(),
             answer: Headers::default(),
             is_reported: false,
             tokens: Tokens::default(),
         }
+    }
+
+    /// Where a retry goes, and how the attempts went so far. Envoy asks for it after this attempt has reported its end: `on_done`
+    /// comes before its retry timer.
+    fn point_on(&mut self) -> Vec<Action> {
+        let mut handed_over = std::mem::take(&mut self.handed_over);
+        let Some((plan, _)) = Plan::decode(&handed_over) else {
+            return Vec::new();
+        };
+        let next = next_target(&plan, self.attempts.target);
+        let cluster = plan.targets.get(next).map(|target| target.cluster);
+        let cluster = cluster.unwrap_or_default().as_bytes().to_vec();
+        self.attempts.next = next;
+        handover::set_attempts(&mut handed_over, &self.attempts);
+        vec![
+            Action::SetState(state::PLAN, handed_over),
+            Action::SetState(state::CLUSTER, cluster),
+        ]
     }
 
     /// The client is told what the provider was not.
@@ -420,4 +431,10 @@ impl Serving {
         ];
         self.tokens.count(tags)
     }
+}
+
+/// The target after this one, by its index; after the last the last again, should Envoy retry more often than planned.
+fn next_target(plan: &Plan<'_>, target: usize) -> usize {
+    let last = plan.targets.len().saturating_sub(1);
+    target.saturating_add(1).min(last)
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::chat::request::Dialect;
+use crate::http::tests::Still;
 use crate::policy::{Api, Unsupported};
 use crate::provider::adapt::Passed;
 use crate::router::handover;
@@ -43,7 +44,7 @@ type Before = Option<((usize, usize), &'static str)>;
 struct Exchange {
     attempt: ProviderAttempt,
     warned: Warned,
-    now: Duration,
+    host: Still,
 }
 
 impl Exchange {
@@ -51,12 +52,12 @@ impl Exchange {
         Exchange {
             attempt: ProviderAttempt::default(),
             warned: Warned::default(),
-            now: Duration::from_secs(50),
+            host: Still::at(50),
         }
     }
 
     fn on(&mut self, event: Event<'_>) -> Vec<Action> {
-        self.attempt.on(event, &mut self.warned, self.now)
+        self.attempt.on(event, &mut self.warned, &self.host)
     }
 
     /// Headers of an attempt, with what those before left.
@@ -69,6 +70,7 @@ impl Exchange {
                 &Attempts {
                     begun,
                     target,
+                    next: target + 1,
                     outcomes: outcomes.to_owned(),
                 },
             );
@@ -485,7 +487,7 @@ fn an_attempt_without_an_answer_says_how_it_ended() {
         (1949, false, "a=reset"),
     ] {
         let mut exchange = Exchange::sent(false);
-        exchange.now += Duration::from_millis(waited);
+        exchange.host.wait(Duration::from_millis(waited));
         assert_eq!(
             outcome(&exchange.on(Event::Done { connect_failed })).as_deref(),
             Some(expected)
