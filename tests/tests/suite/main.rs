@@ -4,7 +4,8 @@
 //! ports and folders of its own, and none changes the environment or the working folder. What needs the machine for
 //! itself is a binary of its own, beside this one.
 //!
-//! One file: `cargo test --package pointsman-tests --test suite cascade::`
+//! One file: `cargo test --workspace --test suite cascade::`. With another selection of packages, dependencies have other
+//! features and are compiled again.
 
 mod admit;
 mod answers;
