@@ -21,7 +21,7 @@ use crate::http::{Action, Callout, CalloutEnd, HeaderLine, Headers, Host, Reply}
 use crate::policy::{CallerSource, Policy};
 use crate::provider::adapt::{Ending, Passed};
 use crate::provider::headers::KEPT;
-use crate::provider::role::{self as provider, ProviderAttempt, Warned};
+use crate::provider::role::{self as provider, ProviderAttempt, Warned, is_providers_fault};
 use crate::router::classifying::Worker;
 use crate::router::handover;
 use crate::router::role::{self as router, Router};
@@ -368,8 +368,11 @@ impl Context for ProviderStream {
             true => None,
             false => property(&["upstream", "transport_failure_reason"]),
         };
+        let has_broken = self.machine.is_open_ended()
+            && property(&["response", "code_details"]).is_some_and(|why| is_providers_fault(&why));
         self.on(provider::Event::Done {
             connect_failed: failure.is_some_and(|f| !f.is_empty()),
+            has_broken,
         });
         true
     }

@@ -34,6 +34,8 @@ pub struct ChatRequest {
     pub stream: bool,
     /// A stream is to end in a chunk of usage: `stream_options.include_usage`.
     pub include_usage: bool,
+    /// More than one choice is asked for: `n`.
+    pub many_choices: bool,
     pub conversation: Conversation,
     pub needs: Needs,
 }
@@ -148,6 +150,7 @@ pub(crate) fn read(body: &[u8], cut: Cut, dialect: Dialect) -> Result<ChatReques
         model_span,
         stream: top.stream,
         include_usage: top.include_usage,
+        many_choices: top.many_choices,
         conversation,
         needs,
     })
@@ -202,6 +205,7 @@ struct Found<'de> {
     model: Option<&'de RawValue>,
     stream: bool,
     include_usage: bool,
+    many_choices: bool,
     /// Of a Messages request, with what still fits.
     system: Option<CutText>,
     system_digest: Option<Digest>,
@@ -258,6 +262,9 @@ impl<'de> Visitor<'de> for Top<'_> {
                 }
                 "stream_options" if self.dialect == Dialect::Chat => {
                     found.include_usage = asks_usage(map.next_value()?);
+                }
+                "n" if self.dialect == Dialect::Chat => {
+                    found.many_choices = asks_many(map.next_value()?);
                 }
                 "messages" => {
                     let mut collector = Collector::new(watch, self.cut, self.dialect);
@@ -321,6 +328,11 @@ fn asks_usage(options: &RawValue) -> bool {
     let options = options.get();
     options.starts_with('{')
         && serde_json::from_str::<Options>(options).is_ok_and(|options| options.include_usage)
+}
+
+/// Of whatever else it is the provider judges.
+fn asks_many(n: &RawValue) -> bool {
+    serde_json::from_str::<f64>(n.get()).is_ok_and(|n| n > 1.0)
 }
 
 // === impl Seen ===

@@ -20,6 +20,7 @@ use crate::telemetry::state::{self, Attempts};
 mod released;
 mod response;
 
+pub use released::is_providers_fault;
 use response::Serving;
 
 /// Set by the `unavailable` sink, which stands in for a provider without a host.
@@ -58,8 +59,13 @@ pub enum Event<'a> {
         buffered: usize,
         end_of_stream: bool,
     },
-    /// The attempt is over. `connect_failed`: it never had a connection.
-    Done { connect_failed: bool },
+    /// The attempt is over.
+    Done {
+        /// It never had a connection.
+        connect_failed: bool,
+        /// The provider's connection broke: see [`ProviderAttempt::is_open_ended`].
+        has_broken: bool,
+    },
 }
 
 /// What the attempts of one worker share: what was warned of already.
@@ -170,9 +176,15 @@ impl ProviderAttempt {
                 buffered,
                 end_of_stream,
             } => self.on_response_body(bytes, buffered, end_of_stream),
-            Event::Done { connect_failed } => {
+            Event::Done {
+                connect_failed,
+                has_broken,
+            } => {
                 let mut actions = self.on_done(connect_failed, host.now());
                 actions.extend(self.spent());
+                if has_broken && self.is_open_ended() {
+                    actions.extend(self.broken("reset"));
+                }
                 actions
             }
         }

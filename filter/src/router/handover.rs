@@ -89,7 +89,12 @@ impl Plan<'_> {
             Dialect::Messages => 1,
             Dialect::CountTokens => 2,
         });
-        out.push(flags([self.stream, self.include_usage, self.has_reasoning]));
+        out.push(flags([
+            self.stream,
+            self.include_usage,
+            self.has_reasoning,
+            self.many_choices,
+        ]));
         push_text(self.tier, &mut out);
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
         push_text(self.user_agent.unwrap_or_default(), &mut out);
@@ -127,9 +132,10 @@ impl Plan<'_> {
     }
 }
 
-/// Three of them in a byte.
-fn flags([a, b, c]: [bool; 3]) -> u8 {
-    u8::from(a) | u8::from(b) << 1 | u8::from(c) << 2
+/// A few of them in a byte, the first in its lowest bit.
+fn flags<const N: usize>(flags: [bool; N]) -> u8 {
+    let byte = |byte, flag: &bool| byte << 1 | u8::from(*flag);
+    flags.iter().rev().fold(0, byte)
 }
 
 fn push_pairs(pairs: &[(&str, &str)], out: &mut Vec<u8>) {
@@ -168,7 +174,7 @@ impl<'a> Plan<'a> {
             2 => Dialect::CountTokens,
             _ => return None,
         };
-        let [stream, include_usage, has_reasoning] = rest.flags()?;
+        let [stream, include_usage, has_reasoning, many_choices] = rest.flags()?;
         let tier = rest.text()?;
         let attempt_timeout_ms = rest.long()?;
         let user_agent = rest.text()?;
@@ -185,6 +191,7 @@ impl<'a> Plan<'a> {
             stream,
             include_usage,
             has_reasoning,
+            many_choices,
             tier,
             hold_answer,
             attempt_timeout_ms,
@@ -209,9 +216,14 @@ impl<'a> Rest<'a> {
         self.take(1)?.first().copied()
     }
 
-    fn flags(&mut self) -> Option<[bool; 3]> {
-        let byte = self.byte().filter(|byte| *byte < 8)?;
-        Some([1, 2, 4].map(|bit| byte & bit != 0))
+    fn flags<const N: usize>(&mut self) -> Option<[bool; N]> {
+        let mut rest = self.byte()?;
+        let flags = std::array::from_fn(|_| {
+            let flag = rest & 1 != 0;
+            rest >>= 1;
+            flag
+        });
+        (rest == 0).then_some(flags)
     }
 
     fn long(&mut self) -> Option<u64> {
@@ -305,6 +317,7 @@ mod tests {
             stream: true,
             include_usage: false,
             has_reasoning: true,
+            many_choices: true,
             tier: "fast",
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,

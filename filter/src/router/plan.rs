@@ -33,6 +33,8 @@ pub struct Plan<'a> {
     pub include_usage: bool,
     /// A message carries a provider's thinking.
     pub has_reasoning: bool,
+    /// The client asked for more than one choice.
+    pub many_choices: bool,
     /// For the metrics: the tier's name, or `none`.
     pub tier: &'a str,
     /// Bytes of a one-shot answer to hold at most.
@@ -106,6 +108,7 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
         stream: request.stream,
         include_usage: request.include_usage,
         has_reasoning: request.conversation.has_reasoning,
+        many_choices: request.many_choices,
         tier: tier_label(choice),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),

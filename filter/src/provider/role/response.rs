@@ -43,6 +43,7 @@ pub(super) struct Serving {
     answer: Headers,
     pub(super) is_reported: bool,
     pub(super) tokens: Tokens,
+    is_broken_counted: bool,
 }
 
 /// What the answer's headers say of its body.
@@ -244,13 +245,9 @@ impl ProviderAttempt {
             false => Body::Events,
         };
         let mut actions: Vec<Action> = held.map(Action::ReplaceResponseBody).into_iter().collect();
-        actions.extend(self.log_tokens());
         actions.extend(self.release(Outcome::Status(200), form));
-        if end {
-            actions.extend(self.spent());
-        } else if self.serving.as_ref().is_some_and(|s| s.wire.reads_on()) {
-            self.state = State::Streaming(stream);
-        }
+        self.state = State::Streaming(stream);
+        actions.extend(self.noted(end));
         actions
     }
 
@@ -351,6 +348,7 @@ impl Serving {
             answer: Headers::default(),
             is_reported: false,
             tokens: Tokens::default(),
+            is_broken_counted: false,
         }
     }
 
@@ -421,6 +419,20 @@ impl Serving {
         let answer = std::mem::take(&mut self.answer).0.into_iter();
         let removed = answer.filter(|(name, _)| is_removed_from_response(name));
         removed.map(|(name, _)| Action::RemoveResponseHeader(name))
+    }
+
+    /// A stream of this attempt broke after it was released; once.
+    pub(super) fn count_broken(&mut self, how: &str) -> Option<Action> {
+        if std::mem::replace(&mut self.is_broken_counted, true) {
+            return None;
+        }
+        let tags = [
+            ("provider", self.provider.as_str()),
+            ("model", self.model.as_str()),
+            ("how", how),
+        ];
+        let name = metric_name("pointsman_streams_broken_total", &tags);
+        Some(Action::Count(name, 1))
     }
 
     pub(super) fn count_tokens(&mut self) -> Vec<Action> {
