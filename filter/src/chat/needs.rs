@@ -34,6 +34,8 @@ pub struct Needs {
     pub max_output: Option<u32>,
     /// The same for every request of one conversation, see [`opening`].
     pub opening: u64,
+    /// Its tokens are counted; else they are none.
+    pub(super) is_weighed: bool,
     pub(super) tally: Tally,
 }
 
@@ -53,7 +55,8 @@ pub struct Inputs(u8);
 /// What a message was heard to ask for so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Heard {
-    pub(super) tally: Tally,
+    is_weighed: bool,
+    tally: Tally,
     pub(super) inputs: Inputs,
     pub(super) tools: bool,
     pub(super) digest: Digest,
@@ -70,9 +73,20 @@ pub(super) struct Calls<'de> {
 // === impl Needs ===
 
 impl Needs {
-    /// Of everything that the model is given, the conversation and the tools.
+    /// `is_weighed`: its tokens are to be counted, which costs more than all the rest.
+    pub(super) fn new(is_weighed: bool) -> Self {
+        Needs {
+            is_weighed,
+            ..Needs::default()
+        }
+    }
+
+    /// Of everything that the model is given, the conversation and the tools; none where nobody asked for them.
     pub fn input_tokens(&self) -> Estimate {
-        self.tally.estimate()
+        match self.is_weighed {
+            true => self.tally.estimate(),
+            false => Estimate::default(),
+        }
     }
 
     pub(super) fn add(&mut self, heard: &Heard) {
@@ -90,14 +104,14 @@ impl Needs {
     /// One of the tools on offer.
     pub(super) fn offer(&mut self, tool: &RawValue) {
         self.tools = true;
-        self.tally.add(Tally::of_json(tool.get()));
+        self.weigh(|| Tally::of_json(tool.get()));
     }
 
     /// The form that the answer shall have: `response_format`, `output_format` or `output_config.format`.
     pub(super) fn answer(&mut self, format: &RawValue) {
         if part::kind_of(format.get()) == Block::JsonSchema {
             self.json_schema = true;
-            self.tally.add(Tally::of_json(format.get()));
+            self.weigh(|| Tally::of_json(format.get()));
         }
     }
 
@@ -110,6 +124,12 @@ impl Needs {
         });
         if let Some(format) = format {
             self.answer(format);
+        }
+    }
+
+    fn weigh(&mut self, tally: impl FnOnce() -> Tally) {
+        if self.is_weighed {
+            self.tally.add(tally());
         }
     }
 }
@@ -181,8 +201,9 @@ impl Input {
 
 impl Heard {
     /// A message, or the instructions beside them, whose text goes into `digest`.
-    pub(super) fn message(digest: Digest) -> Self {
+    pub(super) fn message(is_weighed: bool, digest: Digest) -> Self {
         Heard {
+            is_weighed,
             tally: Tally::message(),
             digest,
             ..Heard::default()
@@ -190,7 +211,7 @@ impl Heard {
     }
 
     pub(super) fn text(&mut self, text: &str) {
-        self.tally.add(Tally::of_text(text));
+        self.weigh(|| Tally::of_text(text));
         self.digest.part(text);
     }
 
@@ -201,14 +222,20 @@ impl Heard {
             let inside = raw.get().trim_matches(['[', ']', '{', '}']);
             if !inside.trim_ascii().is_empty() {
                 self.tools = true;
-                self.tally.add(Tally::of_json(raw.get()));
+                self.weigh(|| Tally::of_json(raw.get()));
             }
         }
     }
 
     fn media(&mut self, input: Input) {
         self.inputs.insert(input);
-        self.tally.add(Tally::at_most(input.tokens()));
+        self.weigh(|| Tally::at_most(input.tokens()));
+    }
+
+    fn weigh(&mut self, tally: impl FnOnce() -> Tally) {
+        if self.is_weighed {
+            self.tally.add(tally());
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Conversation {
     pub has_reasoning: bool,
 }
 
-/// Characters kept.
+/// What is read of a request, beside what is always: characters kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cut {
     pub system: usize,
@@ -74,6 +74,8 @@ pub struct Cut {
     pub user_end: usize,
     /// Of the user message before the latest.
     pub previous: usize,
+    /// Tokens are estimated.
+    pub is_weighed: bool,
 }
 
 /// What a client speaks.
@@ -250,7 +252,10 @@ impl<'de> Visitor<'de> for Top<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let watch = self.watch;
-        let mut found = Found::default();
+        let mut found = Found {
+            needs: Needs::new(self.cut.is_weighed),
+            ..Found::default()
+        };
         let mut seen = Seen::new();
         while let Some(key) = map.next_key_seed(Key)? {
             seen.admits(&key).map_err(|fault| watch.raise(fault))?;
@@ -275,7 +280,7 @@ impl<'de> Visitor<'de> for Top<'_> {
                 }
                 "system" if self.dialect.is_messages() => {
                     let mut text = CutText::new(self.cut.system);
-                    let mut heard = Heard::message(Digest::default());
+                    let mut heard = Heard::message(self.cut.is_weighed, Digest::default());
                     let content = Content::new(watch, &mut text, &mut heard, Holder::System);
                     map.next_value_seed(content)?;
                     found.system = Some(text);

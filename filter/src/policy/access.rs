@@ -13,6 +13,8 @@ const MAX_ALIASES: usize = 4096;
 const MAX_CALLERS: usize = 4096;
 const MAX_CALLER_TIERS: usize = 64;
 const MAX_CALLER_MODELS: usize = 1024;
+const MAX_CALLER_REGIONS: usize = 64;
+const MAX_CALLER_VERSIONS: usize = 1024;
 const MAX_ROUTED: usize = 256;
 
 /// The names that a request's `model` can be.
@@ -115,6 +117,7 @@ pub(super) fn aliases(
 pub(super) fn callers(
     at: Option<At<'_>>,
     known: &Known<'_, '_>,
+    regions: &Names<'_>,
     errors: &mut Errors,
 ) -> BTreeMap<String, CallerLimits> {
     let mut callers = BTreeMap::new();
@@ -123,7 +126,7 @@ pub(super) fn callers(
         .unwrap_or_default()
     {
         CALLER.check(&at.path, name, errors);
-        let Some(fields) = at.fields(&["tiers", "models"], errors) else {
+        let Some(fields) = at.fields(&["tiers", "models", "regions", "versions"], errors) else {
             continue;
         };
         let tiers = fields.required("tiers", errors);
@@ -133,16 +136,42 @@ pub(super) fn callers(
         let models = fields
             .get("models")
             .map(|at| known.models.find_all(&at, 0..=MAX_CALLER_MODELS, errors));
+        let regions = fields
+            .get("regions")
+            .map(|at| regions.find_all(&at, 1..=MAX_CALLER_REGIONS, errors));
+        let versions = fields.get("versions").map(|at| versions(&at, errors));
         let limits = CallerLimits {
             tiers: tiers
                 .into_iter()
                 .map(|name| TierName(Arc::from(name)))
                 .collect(),
             models: models.map(|names| names.into_iter().map(Arc::from).collect()),
+            regions: regions.map(|names| names.into_iter().map(Arc::from).collect()),
+            versions,
         };
         callers.insert(name.to_owned(), limits);
     }
     callers
+}
+
+fn versions(at: &At<'_>, errors: &mut Errors) -> Vec<String> {
+    let mut versions: Vec<String> = Vec::new();
+    for at in at
+        .items(1..=MAX_CALLER_VERSIONS, errors)
+        .unwrap_or_default()
+    {
+        let Some(name) = at.text(&MODEL, errors) else {
+            continue;
+        };
+        if name.strip_suffix('*').unwrap_or(name).contains('*') {
+            errors.push(&at.path, "may have one \"*\", at its end");
+        } else if versions.iter().any(|known| known == name) {
+            errors.push(&at.path, format!("\"{}\" is given twice", clean(name)));
+        } else {
+            versions.push(name.to_owned());
+        }
+    }
+    versions
 }
 
 pub(super) fn route_models(

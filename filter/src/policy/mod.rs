@@ -70,6 +70,8 @@ pub struct Policy {
     pub limits: Limits,
     /// `log_reason:` put the classifier's reason, which may quote the prompt, into the access log. Default false.
     pub log_reason: bool,
+    /// Tokens that the model reads that reads fewest, of those of which it is known.
+    pub smallest_context: u32,
     /// A hash of everything here that can change the LLM classifier's decision: tiers' names and descriptions,
     /// `default_tier`, `llm` (but its timeout and its load), `callers`. Not of targets or providers.
     /// FNV-1a over 64 bits, the same in every worker and on every platform.
@@ -97,8 +99,9 @@ impl Policy {
         })
     }
 
-    /// What its classifiers read of a conversation.
-    pub fn cut(&self) -> Cut {
+    /// What its classifiers read of a conversation in a body of this length; and whether that may be more tokens than some
+    /// model reads: a token has a byte at least.
+    pub fn cut(&self, body_len: usize) -> Cut {
         let local = self.local().map_or(Cut::default(), |_| local::READ);
         let llm = self.llm().map_or(Cut::default(), |llm| Cut {
             system: llm.max_system_chars,
@@ -108,6 +111,7 @@ impl Policy {
         Cut {
             system: local.system.max(llm.system),
             user: local.user.max(llm.user),
+            is_weighed: u32::try_from(body_len).unwrap_or(u32::MAX) >= self.smallest_context,
             ..local
         }
     }
@@ -148,6 +152,11 @@ pub struct CallerLimits {
     pub tiers: Vec<TierName>,
     /// Models that it may pin. Absent: those that are targets of its tiers.
     pub models: Option<Vec<Arc<str>>>,
+    /// Where its requests may go: to providers of these regions, and to no provider without one. Absent: anywhere.
+    pub regions: Option<Vec<Arc<str>>>,
+    /// The versions of models that it may get, by their names at the provider: exact, or a prefix followed by `*`.
+    /// Absent: any.
+    pub versions: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -191,6 +200,8 @@ pub struct Provider {
     pub set_headers: Vec<(String, String)>,
     /// Client headers that may pass, beside the base allowlist. Lower-case names.
     pub pass_headers: Vec<String>,
+    /// `region:` where it keeps what it is sent, in the operator's words; `callers.<name>.regions` names it.
+    pub region: Option<Arc<str>>,
 }
 
 /// `api:` the wire format that a provider speaks.

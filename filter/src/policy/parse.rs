@@ -136,7 +136,9 @@ fn policy(value: &Value, errors: &mut Errors) -> Option<Policy> {
         models: &model_names,
     };
     let aliases = aliases(fields.get("aliases"), &known, errors);
-    let callers = callers(fields.get("callers"), &known, errors);
+    let regions = providers.values().filter_map(|p| p.region.as_deref());
+    let regions = Names::new("region", Some(regions.collect()));
+    let callers = callers(fields.get("callers"), &known, &regions, errors);
     let route_models = route_models(fields.get("route_models"), &known, &aliases, errors);
 
     let admit = admit(fields.get("admit"), errors);
@@ -163,8 +165,11 @@ fn policy(value: &Value, errors: &mut Errors) -> Option<Policy> {
         aliases,
         route_models,
         timeouts,
+        smallest_context: u32::MAX,
         fingerprint: 0,
     };
+    let contexts = policy.models.values().filter_map(|model| model.context);
+    policy.smallest_context = contexts.min().unwrap_or(u32::MAX);
     policy.fingerprint = fingerprint(&policy);
     Some(policy)
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::error::{Errors, clean};
 use super::names::repair;
 use super::reader::At;
-use super::text::{CLUSTER, Headers, PROVIDER, header_value, host, path_template, provider_header};
+use super::text::{
+    CLUSTER, Headers, PROVIDER, REGION, header_value, host, path_template, provider_header,
+};
 use super::{Api, Provider, Unsupported};
 
 pub(super) type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
@@ -33,6 +35,7 @@ const FIELDS: &[&str] = &[
     "unsupported",
     "prompt_cache",
     "stream_usage",
+    "region",
 ];
 
 pub(super) fn providers(at: &At<'_>, errors: &mut Errors) -> Providers {
@@ -92,6 +95,7 @@ fn provider(name: &str, at: &At<'_>, errors: &mut Errors) -> Option<Provider> {
         .get("pass_headers")
         .map(|at| pass_headers(&at, &set_headers, errors))
         .unwrap_or_default();
+    let region = fields.get("region").and_then(|at| at.text(&REGION, errors));
     Some(Provider {
         name: Arc::from(name),
         cluster: Arc::from(cluster?),
@@ -103,6 +107,7 @@ fn provider(name: &str, at: &At<'_>, errors: &mut Errors) -> Option<Provider> {
         stream_usage,
         set_headers,
         pass_headers,
+        region: region.map(Arc::from),
     })
 }
 

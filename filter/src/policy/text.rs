@@ -19,6 +19,9 @@ pub(super) const PROVIDER: Charset = Charset {
     allows: |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'),
 };
 
+/// A region stands in `X-Routing-Skipped`.
+pub(super) const REGION: Charset = PROVIDER;
+
 pub(super) const MODEL: Charset = Charset {
     what: "visible ASCII characters without spaces",
     max: 128,

@@ -3,6 +3,8 @@
 //! Pure. A body never gets out where it can quote the gateway's key (401 to 403), and where it does get out it is an
 //! OpenAI error object of bounded size.
 
+mod too_long;
+
 use std::borrow::Cow;
 
 use serde::Deserialize;
@@ -14,6 +16,8 @@ use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
 use crate::chat::json::{count, object};
 use crate::http::Headers;
 use crate::policy::Api;
+
+pub use too_long::is_too_long;
 
 /// Bytes of a provider's own error object that may pass as it is.
 pub const MAX_ERROR_BODY: usize = 64 * 1024;

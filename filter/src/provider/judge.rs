@@ -28,6 +28,8 @@ pub enum Outcome {
     Empty,
     /// A 200 that is an error, or not of the format.
     BadEvent,
+    /// A 400: the request has more tokens than the model reads.
+    TooLong,
 }
 
 /// The text is no [`Outcome`].
@@ -83,6 +85,7 @@ impl fmt::Display for Outcome {
             Self::Reset => f.write_str("reset"),
             Self::Empty => f.write_str("empty"),
             Self::BadEvent => f.write_str("bad_event"),
+            Self::TooLong => f.write_str("too_long"),
         }
     }
 }
@@ -97,6 +100,7 @@ impl FromStr for Outcome {
             "reset" => Ok(Self::Reset),
             "empty" => Ok(Self::Empty),
             "bad_event" => Ok(Self::BadEvent),
+            "too_long" => Ok(Self::TooLong),
             status if status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit()) => {
                 status.parse().map(Self::Status).map_err(|_| UnknownOutcome)
             }

@@ -6,8 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::decide::{Access, Choice};
+use super::fit;
 use super::plan::MAX_ATTEMPTS;
-use crate::chat::error::{self, ErrorReply};
+use super::refusal;
+use crate::chat::error::ErrorReply;
+use crate::chat::needs::Input;
 use crate::chat::request::{ChatRequest, Dialect};
 use crate::policy::{Api, Policy, Target};
 
@@ -40,6 +43,20 @@ pub enum Why {
     NotAllowed,
     /// Tokens are counted by providers of `api: anthropic` only: what they count is the client's own body.
     CannotCount,
+    /// The caller's requests may not go there.
+    Region,
+    /// The caller may get other versions only.
+    Version,
+    /// The provider's format has no place for such content.
+    Format(Input),
+    /// The model takes no such content.
+    Input(Input),
+    /// The model calls no tools.
+    Tools,
+    /// The model follows no schema.
+    JsonSchema,
+    /// The request has more tokens, as estimated, than the model's context.
+    Context { tokens: u32, context: u32 },
 }
 
 /// The candidates of a choice.
@@ -54,9 +71,10 @@ pub fn candidates<'p>(policy: &'p Policy, asked: Asked<'_>) -> Result<Candidates
             Api::OpenAi | Api::Gemini => Some(Why::CannotCount),
         });
     }
+    found.keep(|target| fit::fault(policy, asked, target));
     match found.targets.is_empty() {
         false => Ok(found),
-        true => Err(found.nobody()),
+        true => Err(refusal::nobody(policy, asked, &found.skipped)),
     }
 }
 
@@ -119,30 +137,14 @@ impl<'p> Candidates<'p> {
             }
         });
     }
-
-    /// What the client is told when no target is left.
-    fn nobody(&self) -> ErrorReply {
-        match self.skipped.iter().any(|s| s.why == Why::CannotCount) {
-            true => nobody_counts(),
-            false => ErrorReply {
-                status: 500,
-                kind: error::SERVER,
-                code: "no_target",
-                message: "the policy has no target for this request".to_owned(),
-                param: None,
-            },
-        }
-    }
 }
 
-fn nobody_counts() -> ErrorReply {
-    ErrorReply {
-        status: 404,
-        kind: error::INVALID_REQUEST,
-        code: "count_tokens_unsupported",
-        message: "no target of this model or tier counts tokens: only providers of api anthropic do; name another model or tier"
-            .to_owned(),
-        param: Some("model".to_owned()),
+pub(super) fn content(input: Input) -> &'static str {
+    match input {
+        Input::Image => "images",
+        Input::Audio => "audio",
+        Input::Video => "video",
+        Input::File => "files",
     }
 }
 
@@ -162,10 +164,19 @@ impl fmt::Display for Skipped<'_> {
 
 impl Why {
     /// For people.
-    pub fn words(self) -> &'static str {
+    pub fn words(self) -> String {
         match self {
-            Why::NotAllowed => "this caller may not use the model",
-            Why::CannotCount => "only api anthropic counts tokens",
+            Why::NotAllowed => "this caller may not use the model".to_owned(),
+            Why::CannotCount => "only api anthropic counts tokens".to_owned(),
+            Why::Region => "this caller's requests may not go to its region".to_owned(),
+            Why::Version => "this caller may not get this version of the model".to_owned(),
+            Why::Format(input) => format!("its api has no place for {}", content(input)),
+            Why::Input(input) => format!("the model takes no {}", content(input)),
+            Why::Tools => "the model calls no tools".to_owned(),
+            Why::JsonSchema => "the model follows no JSON schema".to_owned(),
+            Why::Context { tokens, context } => {
+                format!("about {tokens} tokens do not fit into its context of {context}")
+            }
         }
     }
 }
@@ -176,6 +187,12 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Why::NotAllowed => "not_allowed",
             Why::CannotCount => "cannot_count",
+            Why::Region => "region",
+            Why::Version => "version",
+            Why::Format(input) | Why::Input(input) => input.name(),
+            Why::Tools => "tools",
+            Why::JsonSchema => "json_schema",
+            Why::Context { .. } => "context",
         })
     }
 }

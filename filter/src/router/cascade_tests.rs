@@ -58,7 +58,7 @@ fn policy(steps: &[&str]) -> Policy {
 fn run(steps: &[&str], caller: &str, user: &str, has_rule: bool, llm: Option<&str>) -> String {
     let policy = policy(steps);
     let body = json!({"model": "auto", "messages": [{"role": "user", "content": user}]});
-    let request = parse(body.to_string().as_bytes(), policy.cut()).expect("a valid request");
+    let request = parse(body.to_string().as_bytes(), policy.cut(0)).expect("a valid request");
     let rule = has_rule.then(|| ("x-rule".into(), b"1".to_vec()));
     let headers = Headers(rule.into_iter().collect());
     let asked = decide::Asked {
@@ -374,7 +374,7 @@ fn a_rule_in_shadow_refuses_nobody() {
             }
         }
         let body = json!({"model": "auto", "messages": [{"role": "user", "content": "hello"}]});
-        let request = parse(body.to_string().as_bytes(), document.cut()).unwrap();
+        let request = parse(body.to_string().as_bytes(), document.cut(0)).unwrap();
         let headers = Headers(vec![("x-rule".into(), b"1".to_vec())]);
         let asked = decide::Asked {
             caller: "two",
@@ -405,7 +405,7 @@ fn results_are_counted() {
     let of = |steps: &[&str], user: &str| {
         let policy = policy(steps);
         let body = json!({"model": "auto", "messages": [{"role": "user", "content": user}]});
-        let request = parse(body.to_string().as_bytes(), policy.cut()).unwrap();
+        let request = parse(body.to_string().as_bytes(), policy.cut(0)).unwrap();
         let headers = Headers::default();
         let asked = decide::Asked {
             caller: "a",

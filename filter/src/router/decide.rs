@@ -11,7 +11,7 @@ use crate::classify::local::opinion::Opinion;
 use crate::classify::rules::{self, Facts};
 use crate::http::Headers;
 use crate::policy::{
-    AUTO, AliasTarget, CallerLimits, Policy, Rule, Step, StepKind, TierName, nearest_n,
+    AUTO, AliasTarget, CallerLimits, Policy, Provider, Rule, Step, StepKind, TierName, nearest_n,
 };
 
 /// Where a decision came from: `X-Routing-Source`.
@@ -150,6 +150,27 @@ impl<'p> Access<'p> {
                 .flat_map(|t| &t.targets)
                 .any(|t| &*t.model == model),
         }
+    }
+
+    /// Whether a provider keeps this caller's requests where they may be.
+    pub fn region(&self, provider: &Provider) -> bool {
+        let regions = self.limits.and_then(|l| l.regions.as_ref());
+        regions.is_none_or(|regions| {
+            provider
+                .region
+                .as_ref()
+                .is_some_and(|r| regions.contains(r))
+        })
+    }
+
+    /// Whether a model, by its name at the provider, is of a version that this caller may get.
+    pub fn version(&self, sent_as: &str) -> bool {
+        let is_of = |version: &String| match version.strip_suffix('*') {
+            Some(prefix) => sent_as.starts_with(prefix),
+            None => version == sent_as,
+        };
+        let versions = self.limits.and_then(|l| l.versions.as_ref());
+        versions.is_none_or(|versions| versions.iter().any(is_of))
     }
 
     /// The tiers on offer, in the policy's order.

@@ -122,6 +122,7 @@ impl Plan<'_> {
                 target.stream_usage,
             ]));
             out.extend_from_slice(&target.max_tokens.to_le_bytes());
+            out.extend_from_slice(&target.context.to_le_bytes());
             push_pairs(&target.headers, &mut out);
         }
         let length = u64::try_from(out.len().saturating_sub(HEAD)).unwrap_or(u64::MAX);
@@ -231,6 +232,11 @@ impl<'a> Rest<'a> {
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
     }
 
+    fn short(&mut self) -> Option<u32> {
+        let bytes = self.take(size_of::<u32>())?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    }
+
     fn number(&mut self) -> Option<usize> {
         usize::try_from(self.long()?).ok()
     }
@@ -263,7 +269,8 @@ impl<'a> Rest<'a> {
             _ => return None,
         };
         let [refuse, prompt_cache, stream_usage] = self.flags()?;
-        let max_tokens = u32::from_le_bytes(self.take(size_of::<u32>())?.try_into().ok()?);
+        let max_tokens = self.short()?;
+        let context = self.short()?;
         let headers = self.pairs()?;
         Some(PlannedTarget {
             provider,
@@ -274,6 +281,7 @@ impl<'a> Rest<'a> {
             model,
             sent_as,
             max_tokens,
+            context,
             unsupported: if refuse {
                 Unsupported::Refuse
             } else {
@@ -302,6 +310,7 @@ mod tests {
             model: name,
             sent_as: "s",
             max_tokens: u32::MAX,
+            context: 7,
             unsupported: Unsupported::Refuse,
             prompt_cache: false,
             stream_usage: true,

@@ -6,6 +6,8 @@ pub mod candidates;
 pub mod cascade;
 pub mod classifying;
 pub mod decide;
+pub mod fit;
 pub mod handover;
 pub mod plan;
+pub mod refusal;
 pub mod role;

@@ -60,6 +60,8 @@ pub struct PlannedTarget<'a> {
     pub sent_as: &'a str,
     /// Tokens to allow where the client sets no limit and the format wants one.
     pub max_tokens: u32,
+    /// Tokens that the model reads; 0 where that is not known.
+    pub context: u32,
     pub unsupported: Unsupported,
     pub prompt_cache: bool,
     pub stream_usage: bool,
@@ -151,7 +153,9 @@ fn planned_target<'p>(
         .into_iter()
         .filter(|(name, _)| !is_given(name));
     let path = openai::path(&provider.path, &target.sent_as);
-    let max_output = policy.models.get(&target.model).and_then(|m| m.max_output);
+    let model = policy.models.get(&target.model);
+    let max_output = model.and_then(|model| model.max_output);
+    let context = model.and_then(|model| model.context);
     PlannedTarget {
         provider: &provider.name,
         cluster: &provider.cluster,
@@ -165,6 +169,7 @@ fn planned_target<'p>(
         model: &target.model,
         sent_as: &target.sent_as,
         max_tokens: max_output.unwrap_or(MAX_TOKENS),
+        context: context.unwrap_or_default(),
         unsupported: provider.unsupported,
         prompt_cache: provider.prompt_cache,
         stream_usage: provider.stream_usage,

@@ -314,7 +314,7 @@ impl Router {
         if body.len() > self.policy.admit.max_body {
             return vec![self.refuse(&admit::too_large(self.policy.admit.max_body))];
         }
-        let cut = self.policy.cut();
+        let cut = self.policy.cut(body.len());
         let parsed = match self.client {
             Dialect::Chat => request::parse(body, cut),
             Dialect::Messages => view::parse(body, cut),

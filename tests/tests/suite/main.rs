@@ -15,6 +15,7 @@ mod classify;
 mod decide;
 mod dependencies;
 mod failover;
+mod fit;
 mod formats;
 mod main_job;
 mod metrics;

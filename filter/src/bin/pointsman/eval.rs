@@ -61,7 +61,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     let mut policy = policy_file::load(&args.policy, args.at.as_deref())?.policy;
     prepare(&mut policy, args)?;
     // As much of a conversation as the filter reads under this policy.
-    let samples = data::read(&args.data, policy.cut())?;
+    let samples = data::read(&args.data, policy.cut(0))?;
     let tiers = order(&policy);
     let fitted = fit(&policy, &tiers, &args.baselines)?;
     args.plot.as_deref().map(check_writable).transpose()?;
@@ -91,7 +91,7 @@ fn fit(policy: &Policy, tiers: &[String], data: &[PathBuf]) -> Result<Option<Bas
     if data.is_empty() {
         return Ok(None);
     }
-    let samples = data::read(data, policy.cut())?;
+    let samples = data::read(data, policy.cut(0))?;
     let place = |name: &str| place(policy.local(), tiers, name);
     Baselines::fit(&samples, tiers.len(), &place).map(Some)
 }

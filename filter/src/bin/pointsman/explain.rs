@@ -139,7 +139,7 @@ impl Client {
         if body.len() > max_body {
             return Err(admit::too_large(max_body));
         }
-        let cut = policy.cut();
+        let cut = policy.cut(body.len());
         Ok(match self.dialect {
             Dialect::Chat => request::parse(body, cut),
             Dialect::Messages => view::parse(body, cut),

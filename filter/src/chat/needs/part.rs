@@ -123,10 +123,10 @@ impl<'de> Part<'de> {
             Block::JsonSchema | Block::Other => {}
         }
         if let Some(raw) = self.input {
-            heard.tally.add(Tally::of_json(raw.get()));
+            heard.weigh(|| Tally::of_json(raw.get()));
         }
         if let Some(text) = inside(self.thinking) {
-            heard.tally.add(Tally::of_optional(text));
+            heard.weigh(|| Tally::of_optional(text));
         }
         content(self.content, heard, depth);
     }
@@ -169,7 +169,7 @@ impl Heard {
     /// A string, if it is one.
     fn escaped(&mut self, raw: Option<&RawValue>) {
         if let Some(text) = inside(raw) {
-            self.tally.add(Tally::of_escaped(text));
+            self.weigh(|| Tally::of_escaped(text));
         }
     }
 }

@@ -7,7 +7,11 @@ use super::*;
 use crate::chat::request::{ChatRequest, Cut, Dialect, read};
 
 fn parse(dialect: Dialect, body: &str) -> ChatRequest {
-    match read(body.as_bytes(), Cut::default(), dialect) {
+    let cut = Cut {
+        is_weighed: true,
+        ..Cut::default()
+    };
+    match read(body.as_bytes(), cut, dialect) {
         Ok(request) => request,
         Err(bad) => panic!("{body}: {bad:?}"),
     }

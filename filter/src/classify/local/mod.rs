@@ -36,6 +36,7 @@ pub const READ: Cut = Cut {
     user: 1500,
     user_end: 600,
     previous: 500,
+    is_weighed: false,
 };
 
 /// The weights that the filter comes with: `filter/model/` says what they were learned from.

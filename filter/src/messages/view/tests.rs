@@ -10,6 +10,7 @@ const CUT: Cut = Cut {
     user: 8,
     user_end: 0,
     previous: 0,
+    is_weighed: false,
 };
 
 fn read(body: &str) -> ChatRequest {

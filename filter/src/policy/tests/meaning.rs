@@ -81,14 +81,18 @@ fn every_field_is_read() {
         policy.callers["batch"],
         CallerLimits {
             tiers: vec![fast.clone()],
-            models: Some(vec![Arc::from("gpt-5-nano")])
+            models: Some(vec![Arc::from("gpt-5-nano")]),
+            regions: Some(vec![Arc::from("eu")]),
+            versions: Some(vec!["gpt-5-nano-2025-08-07".into(), "my-*".into()])
         }
     );
     assert_eq!(
         policy.callers["*"],
         CallerLimits {
             tiers: vec![quality.clone(), fast.clone()],
-            models: None
+            models: None,
+            regions: None,
+            versions: None
         }
     );
     // What a tier does not override is the policy's.
@@ -347,7 +351,7 @@ fn what_the_steps_read() {
     let local = json!({"local": {"tiers": {"balanced": "fast", "reasoning": "quality"}}});
     let llm = |chars: usize| json!({"llm": {"cluster": "c", "model": "m", "max_user_chars": chars, "max_system_chars": 3}});
     let check = |steps: Json, expected: [usize; 4]| {
-        let cut = policy(&edited(base(), &[with("/classify", steps.clone())])).cut();
+        let cut = policy(&edited(base(), &[with("/classify", steps.clone())])).cut(0);
         let found = [cut.system, cut.user, cut.user_end, cut.previous];
         assert_eq!(found, expected, "{steps}");
     };

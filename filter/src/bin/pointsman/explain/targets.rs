@@ -128,6 +128,6 @@ fn unplanned(skipped: &Skipped<'_>) -> TargetSeen {
         takes: Takes::LeftOut,
         dropped: Vec::new(),
         refusal: None,
-        left_out: Some(skipped.why.words().to_owned()),
+        left_out: Some(skipped.why.words()),
     }
 }

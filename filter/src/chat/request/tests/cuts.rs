@@ -10,6 +10,7 @@ const SMALL: Cut = Cut {
     user: 5,
     user_end: 3,
     previous: 2,
+    is_weighed: false,
 };
 
 fn talk(body: &str, cut: Cut, dialect: Dialect) -> Conversation {
@@ -204,6 +205,7 @@ fn cuts_are_apart() {
             user: 3,
             user_end: 4,
             previous: 0,
+            is_weighed: false,
         };
         let c = talk(&body, cut, Dialect::Chat);
         assert_eq!(
@@ -258,7 +260,7 @@ proptest! {
         tools in 0usize..4,
         is_messages in any::<bool>(),
     ) {
-        let cut = Cut { system, user, user_end, previous };
+        let cut = Cut { system, user, user_end, previous, is_weighed: false };
         let mut body = r#"{"model":"m","max_tokens":1,"messages":["#.to_owned();
         for (index, (role, (json, _))) in messages.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };

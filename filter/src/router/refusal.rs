@@ -1,0 +1,124 @@
+//! Refusal: what a client is told whose request no target can serve: which limit it meets, and which model comes closest.
+//!
+//! Pure.
+
+use super::candidates::{Asked, Skipped, Why};
+use crate::chat::error::{self, ErrorReply, INVALID_REQUEST};
+use crate::chat::request::Dialect;
+use crate::policy::Policy;
+use crate::telemetry::headers::clean;
+
+/// Of those skipped, each says another reason perhaps: the client is told the one that it can do most about.
+pub fn nobody(policy: &Policy, asked: Asked<'_>, skipped: &[Skipped<'_>]) -> ErrorReply {
+    if asked.client == Dialect::CountTokens && skipped.iter().any(|s| s.why == Why::CannotCount) {
+        return nobody_counts();
+    }
+    // In a tie the first: the policy's preference.
+    let Some(closest) = skipped
+        .iter()
+        .rev()
+        .max_by_key(|skipped| closeness(skipped.why))
+    else {
+        return ErrorReply {
+            status: 500,
+            kind: error::SERVER,
+            code: "no_target",
+            message: "the policy has no target for this request".to_owned(),
+            param: None,
+        };
+    };
+    let model = clean(&closest.target.model);
+    let elsewhere = elsewhere(policy, asked);
+    let (status, code, param, message) = match closest.why {
+        Why::Context { tokens, context } => (
+            400,
+            "context_length_exceeded",
+            "messages",
+            format!(
+                "the request has about {tokens} tokens, more than any model here can read; {model} comes closest with {context}: shorten it{elsewhere}"
+            ),
+        ),
+        Why::Input(_) | Why::Format(_) | Why::Tools | Why::JsonSchema => {
+            let (what, param) = asks(closest.why);
+            (
+                400,
+                "no_capable_target",
+                param,
+                format!(
+                    "no model here can be given {what}; {model} can do the rest: leave {what} out{elsewhere}"
+                ),
+            )
+        }
+        Why::Region | Why::Version | Why::NotAllowed | Why::CannotCount => {
+            let what = match closest.why {
+                Why::Region => {
+                    "is served in a region that this caller may use (`regions` of `callers` in the policy)"
+                }
+                Why::Version => {
+                    "is of a version that this caller may get (`versions` of `callers` in the policy)"
+                }
+                _ => "may be used by this caller",
+            };
+            (
+                403,
+                "no_allowed_target",
+                "model",
+                format!("no model here {what}{elsewhere}"),
+            )
+        }
+    };
+    ErrorReply {
+        status,
+        kind: INVALID_REQUEST,
+        code,
+        message,
+        param: Some(param.to_owned()),
+    }
+}
+
+/// The less is between a target and the request, the more.
+fn closeness(why: Why) -> (u8, u32) {
+    match why {
+        Why::CannotCount | Why::NotAllowed => (0, 0),
+        Why::Version => (1, 0),
+        Why::Region => (2, 0),
+        Why::Format(_) => (3, 0),
+        Why::Input(_) => (4, 0),
+        Why::Tools => (5, 0),
+        Why::JsonSchema => (6, 0),
+        Why::Context { context, .. } => (7, context),
+    }
+}
+
+/// What the request asks for, and by which parameter.
+fn asks(why: Why) -> (&'static str, &'static str) {
+    match why {
+        Why::Tools => ("tools", "tools"),
+        Why::JsonSchema => ("a JSON schema", "response_format"),
+        Why::Format(input) | Why::Input(input) => (super::candidates::content(input), "messages"),
+        _ => ("this", "messages"),
+    }
+}
+
+/// Another tier of this caller's that has a target for the request.
+fn elsewhere(policy: &Policy, asked: Asked<'_>) -> String {
+    let serves = |tier: &&crate::policy::Tier| {
+        let mut targets = tier.targets.iter();
+        targets.any(|target| super::fit::fault(policy, asked, target).is_none())
+    };
+    match asked.access.tiers().find(serves) {
+        Some(tier) => format!(", or ask for tier {}, which can serve it", tier.name),
+        None => String::new(),
+    }
+}
+
+fn nobody_counts() -> ErrorReply {
+    ErrorReply {
+        status: 404,
+        kind: INVALID_REQUEST,
+        code: "count_tokens_unsupported",
+        message: "no target of this model or tier counts tokens: only providers of api anthropic do; name another model or tier"
+            .to_owned(),
+        param: Some("model".to_owned()),
+    }
+}
