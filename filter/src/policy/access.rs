@@ -123,7 +123,7 @@ pub(super) fn callers(
         .unwrap_or_default()
     {
         CALLER.check(&at.path, name, errors);
-        let Some(fields) = at.fields(&["tiers", "models"], errors) else {
+        let Some(fields) = at.fields(&["tiers", "models", "order_providers"], errors) else {
             continue;
         };
         let tiers = fields.required("tiers", errors);
@@ -139,6 +139,7 @@ pub(super) fn callers(
                 .map(|name| TierName(Arc::from(name)))
                 .collect(),
             models: models.map(|names| names.into_iter().map(Arc::from).collect()),
+            order_providers: fields.flag("order_providers", errors),
         };
         callers.insert(name.to_owned(), limits);
     }

@@ -22,8 +22,11 @@ fn found(choice: &Choice, caller: &str, client: Dialect) -> Result<(String, Stri
     let asked = Asked {
         choice,
         access: &Access::of(&policy, caller),
+        caller,
+        headers: &Headers::default(),
         request: &parse(body, Cut::default()).expect("a valid request"),
         client,
+        random: 0,
     };
     let found = candidates(&policy, asked).map_err(|refusal| refusal.code)?;
     let targets = found.targets.iter();

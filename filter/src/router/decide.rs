@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::order;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::request::ChatRequest;
 use crate::classify::local::opinion::Opinion;
@@ -152,6 +153,11 @@ impl<'p> Access<'p> {
         }
     }
 
+    /// Whether its requests may say which providers come first.
+    pub fn orders_providers(&self) -> bool {
+        self.limits.is_some_and(|limits| limits.order_providers)
+    }
+
     /// The tiers on offer, in the policy's order.
     pub fn tiers(&self) -> impl Iterator<Item = &'p crate::policy::Tier> + '_ {
         self.policy.tiers.iter().filter(|t| self.tier(&t.name))
@@ -185,7 +191,7 @@ impl<'p> Access<'p> {
     }
 }
 
-fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 40;
     let mut names = names;
     let mut text = names.by_ref().take(SHOWN).collect::<Vec<_>>().join(", ");
@@ -223,6 +229,8 @@ impl Asked<'_> {
 
 pub fn decide(policy: &Policy, asked: &Asked<'_>) -> Result<Verdict, ErrorReply> {
     let access = Access::of(policy, asked.caller);
+    // What would be refused in the end is refused before a classifier is asked.
+    order::providers(policy, &access, asked.headers)?;
     if let Some(value) = asked.headers.get(crate::telemetry::headers::LLM_POLICY) {
         return by_header(policy, &access, value).map(Verdict::Decided);
     }

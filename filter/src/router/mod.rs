@@ -7,5 +7,6 @@ pub mod cascade;
 pub mod classifying;
 pub mod decide;
 pub mod handover;
+pub mod order;
 pub mod plan;
 pub mod role;
