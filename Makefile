@@ -25,7 +25,7 @@ FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
 
-.PHONY: help run test bench eval model fuzz check build cli envoy clean toolchain fuzz-toolchain
+.PHONY: help run test bench eval model estimate fuzz check build cli envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
@@ -79,6 +79,10 @@ model: cli ## The local model's weights anew, with the report by source held out
 	@$(CLI) train filter/model/data/*.jsonl $(if $(PUBLIC),$(PUBLIC)/*.jsonl) --leave-one-source-out --output $(TARGET_DIR)/tiers.bin
 	@cmp -s $(TARGET_DIR)/tiers.bin filter/model/tiers.bin && echo 'They are the weights in filter/model/tiers.bin, byte for byte.' \
 	  || echo 'They differ from filter/model/tiers.bin$(if $(PUBLIC),, which was learned from public data too: filter/model/README.md).'
+
+estimate: toolchain ## The estimate of input tokens beside what tokenizers count; ESTIMATE_ARGS='--tokenizer name=tokenizer.json files…'
+	@echo '== building it and the vocabularies'
+	@cargo run --quiet --release --locked --manifest-path tests/estimate/Cargo.toml --target-dir $(TARGET_DIR)/estimate -- $(ESTIMATE_ARGS)
 
 fuzz: fuzz-toolchain ## Every decoder of outside bytes, fuzzed for FUZZ_SECONDS=300 each; FUZZ_TARGETS='sse adapt' picks
 	@echo '== building the targets'
