@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pointsman::chat::request::{self, Dialect};
+use pointsman::chat::request::{self, Cut, Dialect};
 use pointsman::http::Headers;
 use pointsman::policy::{Policy, TierName};
 use pointsman::router::candidates::{Asked, candidates};
@@ -57,7 +57,7 @@ fn opening(tier: &str, about: usize) -> Value {
     ]})
 }
 
-/// A call and its result behind what was said.
+/// A call and its result, and at times a word of the user's, behind what was said.
 fn turn(body: &mut Value, number: usize) {
     let id = format!("call_{number}");
     let call =
@@ -65,6 +65,9 @@ fn turn(body: &mut Value, number: usize) {
     let messages = body["messages"].as_array_mut().expect("messages");
     messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
     messages.push(json!({"role": "tool", "tool_call_id": id, "content": format!("line {number}")}));
+    if number.is_multiple_of(3) {
+        messages.push(json!({"role": "user", "content": "Go on."}));
+    }
 }
 
 /// On a connection of its own, and so with any worker.
@@ -83,7 +86,7 @@ fn natively(policy: &Policy, body: &Value) -> String {
         access: &Access::of(policy, CALLER),
         caller: CALLER,
         headers: &Headers::default(),
-        request: &request::parse(body.as_bytes(), policy.cut()).expect("a request"),
+        request: &request::parse(body.as_bytes(), Cut::default()).expect("a request"),
         client: Dialect::Chat,
         random: 0,
     };

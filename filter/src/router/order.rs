@@ -15,7 +15,6 @@ use super::admit::ANONYMOUS;
 use super::candidates::Asked;
 use super::decide::{Access, Choice, join};
 use crate::chat::error::{self, ErrorReply};
-use crate::chat::request::ChatRequest;
 use crate::fnv::Fnv64;
 use crate::http::Headers;
 use crate::policy::{Order, Policy, Sticky, Target, clean, nearest};
@@ -156,17 +155,10 @@ fn key(sticky: Sticky, asked: Asked<'_>) -> u64 {
         Sticky::None => asked.random,
         Sticky::Caller => caller.0,
         Sticky::Conversation => {
-            let opening = conversation_key(asked.request).to_le_bytes();
+            let opening = asked.request.needs.opening.to_le_bytes();
             caller.bytes(&opening).0
         }
     }
-}
-
-/// The latest user message's, which stays the same through an agent's loop.
-fn conversation_key(request: &ChatRequest) -> u64 {
-    Fnv64::default()
-        .bytes(request.conversation.user.as_bytes())
-        .0
 }
 
 fn by_weight(targets: &mut [&Target], key: u64) {

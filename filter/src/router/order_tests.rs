@@ -205,8 +205,8 @@ struct Ask<'a> {
     tier: &'a str,
     caller: &'a str,
     says: &'a str,
-    /// Calls of tools that followed.
-    calls: usize,
+    /// Turns that followed: of tools, and of the user.
+    turns: usize,
     random: u64,
 }
 
@@ -214,7 +214,7 @@ const ASK: Ask<'_> = Ask {
     tier: "written",
     caller: "orders",
     says: "hello",
-    calls: 0,
+    turns: 0,
     random: 0,
 };
 
@@ -232,21 +232,18 @@ fn tried(
 ) -> Result<String, (&'static str, String)> {
     let policy = policy(POLICY);
     let mut messages = vec![serde_json::json!({"role": "user", "content": ask.says})];
-    for _ in 0..ask.calls {
+    for _ in 0..ask.turns {
         messages.push(serde_json::json!({"role": "assistant", "content": "let me look"}));
         messages.push(serde_json::json!({"role": "tool", "tool_call_id": "c", "content": "found"}));
+        messages.push(serde_json::json!({"role": "user", "content": "go on"}));
     }
     let body = serde_json::json!({"model": "auto", "messages": messages}).to_string();
-    let cut = Cut {
-        user: 100,
-        ..Cut::default()
-    };
     let asked = Asked {
         choice,
         access: &Access::of(&policy, ask.caller),
         caller: ask.caller,
         headers,
-        request: &parse(body.as_bytes(), cut).expect("a valid request"),
+        request: &parse(body.as_bytes(), Cut::default()).expect("a valid request"),
         client: Dialect::Chat,
         random: ask.random,
     };
@@ -304,10 +301,10 @@ fn what_an_order_sticks_to() {
 #[test]
 fn a_conversation_that_grows_keeps_its_order() {
     for says in ["a", "b", "c", "d", "e", "f"] {
-        let turns = (0..10).map(|calls| Ask {
+        let turns = (0..10).map(|turns| Ask {
             tier: "talk",
             says,
-            calls,
+            turns,
             ..ASK
         });
         assert_eq!(orders(turns), 1, "{says}");
