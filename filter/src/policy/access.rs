@@ -126,7 +126,8 @@ pub(super) fn callers(
         .unwrap_or_default()
     {
         CALLER.check(&at.path, name, errors);
-        let Some(fields) = at.fields(&["tiers", "models", "regions", "versions"], errors) else {
+        const FIELDS: &[&str] = &["tiers", "models", "regions", "versions", "order_providers"];
+        let Some(fields) = at.fields(FIELDS, errors) else {
             continue;
         };
         let tiers = fields.required("tiers", errors);
@@ -148,6 +149,7 @@ pub(super) fn callers(
             models: models.map(|names| names.into_iter().map(Arc::from).collect()),
             regions: regions.map(|names| names.into_iter().map(Arc::from).collect()),
             versions,
+            order_providers: fields.flag("order_providers", errors),
         };
         callers.insert(name.to_owned(), limits);
     }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::error::{Errors, clean};
 use super::names::Names;
-use super::providers::Providers;
-use super::reader::At;
+use super::providers::{Providers, named};
+use super::reader::{At, Fields};
 use super::settings::timeouts;
 use super::text::{MODEL, TIER};
-use super::{AUTO, Model, Price, Target, Tier, TierName, Timeouts};
+use super::{AUTO, Model, Order, Price, Sticky, Target, Tier, TierName, Timeouts};
 
 const MAX_TIERS: usize = 64;
 const MAX_MODELS: usize = 4096;
@@ -21,7 +21,25 @@ const MAX_FALLBACK: usize = 8;
 /// Characters of a description: it is in every classifier prompt.
 const MAX_DESCRIPTION: usize = 1000;
 
+const MAX_WEIGHT: u32 = 1_000_000;
+
 const INPUTS: &[&str] = &["text", "image", "audio", "video", "file"];
+
+const TIER_FIELDS: &[&str] = &["description", "targets", "order", "sticky", "timeouts"];
+
+const ORDERS: &[(&str, Order)] = &[
+    ("priority", Order::Priority),
+    ("weighted", Order::Weighted(Sticky::Conversation)),
+];
+
+const STICKY: &[(&str, Sticky)] = &[
+    ("conversation", Sticky::Conversation),
+    ("caller", Sticky::Caller),
+    ("none", Sticky::None),
+];
+
+const ONLY_WEIGHTED: &str =
+    "is for a tier of order \"weighted\" only; remove it, or set the tier's order";
 
 /// A tier as written.
 #[derive(Debug)]
@@ -29,6 +47,7 @@ pub(super) struct TierDraft<'v> {
     name: &'v str,
     description: String,
     targets: Vec<TargetDraft<'v>>,
+    order: Order,
     timeouts: Option<Timeouts>,
 }
 
@@ -46,6 +65,7 @@ struct TargetDraft<'v> {
     provider: &'v str,
     /// In a tier, a model of the policy; in a model's own targets, its name at the provider.
     model: &'v str,
+    weight: u32,
     path: String,
 }
 
@@ -66,25 +86,46 @@ pub(super) fn tiers<'v>(
                 "\"auto\" asks for a decision, so it cannot name a tier",
             );
         }
-        let Some(fields) = at.fields(&["description", "targets", "timeouts"], errors) else {
+        let Some(fields) = at.fields(TIER_FIELDS, errors) else {
             continue;
         };
         let description = fields
             .required("description", errors)
             .and_then(|at| description(&at, errors));
+        let order = order(&fields, errors);
         let targets = fields.required("targets", errors);
         tiers.push(TierDraft {
             name,
             description: description.unwrap_or_default(),
             targets: targets
-                .map(|at| tier_targets(&at, providers, errors))
+                .map(|at| tier_targets(&at, order, providers, errors))
                 .unwrap_or_default(),
+            order: order.unwrap_or_default(),
             timeouts: fields
                 .get("timeouts")
                 .map(|at| timeouts(&at, defaults, errors)),
         });
     }
     tiers
+}
+
+/// `None` where it could not be read: then no weight is a mistake.
+fn order(fields: &Fields<'_>, errors: &mut Errors) -> Option<Order> {
+    let order = match fields.get("order") {
+        Some(at) => named("order", ORDERS, &at, errors),
+        None => Some(Order::Priority),
+    };
+    let Some(at) = fields.get("sticky") else {
+        return order;
+    };
+    let sticky = named("choice", STICKY, &at, errors);
+    match order? {
+        Order::Weighted(default) => Some(Order::Weighted(sticky.unwrap_or(default))),
+        Order::Priority => {
+            errors.push(&at.path, ONLY_WEIGHTED);
+            Some(Order::Priority)
+        }
+    }
 }
 
 fn description(at: &At<'_>, errors: &mut Errors) -> Option<String> {
@@ -102,14 +143,19 @@ fn description(at: &At<'_>, errors: &mut Errors) -> Option<String> {
 
 fn tier_targets<'v>(
     at: &At<'v>,
+    order: Option<Order>,
     providers: &Names<'v>,
     errors: &mut Errors,
 ) -> Vec<TargetDraft<'v>> {
     let mut targets = Vec::new();
+    let mut weights = Vec::new();
     for at in at.items(1..=MAX_TARGETS, errors).unwrap_or_default() {
-        let Some(fields) = at.fields(&["provider", "model"], errors) else {
+        let Some(fields) = at.fields(&["provider", "model", "weight"], errors) else {
+            weights.push(None);
             continue;
         };
+        let weight = order.and_then(|order| weight(&fields, order, errors));
+        weights.push(weight);
         let provider = fields
             .required("provider", errors)
             .and_then(|at| providers.find(&at, errors));
@@ -121,10 +167,31 @@ fn tier_targets<'v>(
         targets.push(TargetDraft {
             provider: provider.unwrap_or_default(),
             model,
+            weight: weight.unwrap_or_default(),
             path: at.path,
         });
     }
+    let is_weighted = matches!(order, Some(Order::Weighted(_)));
+    if is_weighted && !weights.is_empty() && weights.iter().all(|weight| *weight == Some(0)) {
+        errors.push(
+            &at.path,
+            "every weight is 0; give one of the targets a larger one",
+        );
+    }
     targets
+}
+
+fn weight(fields: &Fields<'_>, order: Order, errors: &mut Errors) -> Option<u32> {
+    if let Order::Weighted(_) = order {
+        let missing =
+            "required where order is \"weighted\": a share such as 90, or 0 for a fallback only";
+        let at = fields.required_as("weight", missing, errors)?;
+        return at.integer(0..=MAX_WEIGHT, errors);
+    }
+    if let Some(at) = fields.get("weight") {
+        errors.push(&at.path, ONLY_WEIGHTED);
+    }
+    None
 }
 
 /// The registry's names, and those that tiers add to it.
@@ -245,6 +312,7 @@ fn model_targets<'v>(
             targets.push(TargetDraft {
                 provider,
                 model: sent_as,
+                weight: 0,
                 path: at.path,
             });
         }
@@ -349,12 +417,16 @@ pub(super) fn resolve(
             {
                 model.targets.push(target.clone());
             }
-            targets.push(target);
+            targets.push(Target {
+                weight: draft.weight,
+                ..target
+            });
         }
         resolved.push(Tier {
             name: TierName(Arc::from(tier.name)),
             description: tier.description,
             targets,
+            order: tier.order,
             timeouts: tier.timeouts,
         });
     }
@@ -398,6 +470,7 @@ fn resolve_target(
         provider,
         model: Arc::from(model),
         sent_as: Arc::from(sent_as),
+        weight: 0,
     })
 }
 

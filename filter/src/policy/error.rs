@@ -91,7 +91,7 @@ impl PolicyErrors {
 }
 
 /// A name from the document as an error may repeat it: printable ASCII, not long.
-pub(super) fn clean(name: &str) -> String {
+pub(crate) fn clean(name: &str) -> String {
     let mut chars = name.chars();
     let mut clean: String = chars
         .by_ref()

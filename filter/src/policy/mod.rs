@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use error::clean;
 pub use error::{MAX_ERRORS, PolicyError, PolicyErrors, field_path, item_path};
 pub use nearest::{nearest, nearest_n};
 
@@ -157,6 +158,9 @@ pub struct CallerLimits {
     /// The versions of models that it may get, by their names at the provider: exact, or a prefix followed by `*`.
     /// Absent: any.
     pub versions: Option<Vec<String>>,
+    /// `order_providers:` its requests may name the providers that are tried first, in `X-LLM-Providers: vertex, anthropic`.
+    /// Default false, as for a caller without an entry where there is no `*`.
+    pub order_providers: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -166,8 +170,32 @@ pub struct Tier {
     pub description: String,
     /// In order of preference; 1 to 8.
     pub targets: Vec<Target>,
+    pub order: Order,
     /// Overrides the policy's.
     pub timeouts: Option<Timeouts>,
+}
+
+/// `tiers.<name>.order:` which of a tier's targets is tried first. The others follow as fallbacks, whatever the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// `priority`: the first.
+    #[default]
+    Priority,
+    /// `weighted`: each as often as its weight says, and the fallbacks behind it alike.
+    Weighted(Sticky),
+}
+
+/// `tiers.<name>.sticky:` what keeps its order while the weights stay, so that the provider's prompt cache stays warm. A weight
+/// that changes moves no more than it must. Of `order: weighted` only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sticky {
+    /// `conversation`: its turns, and all of an agent's loop. Two callers' same conversation is two.
+    #[default]
+    Conversation,
+    /// `caller`: all that it asks. Of callers that nobody named it is each conversation: they would all be one.
+    Caller,
+    /// `none`: each request is drawn anew.
+    None,
 }
 
 /// A model at a provider.
@@ -178,6 +206,9 @@ pub struct Target {
     pub model: Arc<str>,
     /// The model's name at this provider (a deployment, say). Often the same.
     pub sent_as: Arc<str>,
+    /// `weight:` in a tier of `order: weighted`, and required there: its share of what all its tier's weights add up to, which may
+    /// be 100. 0 to 1,000,000, not all 0; one of 0 is only a fallback, behind all others. Elsewhere 0.
+    pub weight: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -112,7 +112,12 @@ fn provider(name: &str, at: &At<'_>, errors: &mut Errors) -> Option<Provider> {
 }
 
 /// One of a few words; `what` they are.
-fn named<T: Copy>(what: &str, known: &[(&str, T)], at: &At<'_>, errors: &mut Errors) -> Option<T> {
+pub(super) fn named<T: Copy>(
+    what: &str,
+    known: &[(&str, T)],
+    at: &At<'_>,
+    errors: &mut Errors,
+) -> Option<T> {
     let name = at.string(errors)?;
     let found = known.iter().find(|(known, _)| *known == name);
     if found.is_none() {

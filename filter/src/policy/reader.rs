@@ -265,9 +265,19 @@ impl<'v> Fields<'v> {
     }
 
     pub(super) fn required(&self, name: &'static str, errors: &mut Errors) -> Option<At<'v>> {
+        self.required_as(name, "required", errors)
+    }
+
+    /// `missing` is what is said where it is not there.
+    pub(super) fn required_as(
+        &self,
+        name: &'static str,
+        missing: &str,
+        errors: &mut Errors,
+    ) -> Option<At<'v>> {
         let found = self.get(name);
         if found.is_none() && !self.misspelled.contains(&name) {
-            errors.push(&self.path_of(name), "required");
+            errors.push(&self.path_of(name), missing);
         }
         found
     }

@@ -237,5 +237,8 @@ fn refusal(name: &str, list: Headers) -> Option<&'static str> {
 fn is_ours(name: &str) -> bool {
     const PREFIXES: &[&str] = &["x-pointsman-", "x-envoy-", "x-routed-", "x-routing-"];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || matches!(name, "x-llm-policy" | "x-classification-time")
+        || matches!(
+            name,
+            "x-llm-policy" | "x-llm-providers" | "x-classification-time"
+        )
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use super::decide::{Access, Choice};
 use super::fit;
+use super::order;
 use super::plan::MAX_ATTEMPTS;
 use super::refusal;
 use crate::chat::error::ErrorReply;
 use crate::chat::needs::Input;
 use crate::chat::request::{ChatRequest, Dialect};
+use crate::http::Headers;
 use crate::policy::{Api, Policy, Target};
 
 /// What candidates are chosen for.
@@ -19,8 +21,13 @@ use crate::policy::{Api, Policy, Target};
 pub struct Asked<'a> {
     pub choice: &'a Choice,
     pub access: &'a Access<'a>,
+    pub caller: &'a str,
+    /// As the client sent them.
+    pub headers: &'a Headers,
     pub request: &'a ChatRequest,
     pub client: Dialect,
+    /// Drawn for this request.
+    pub random: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -62,9 +69,11 @@ pub enum Why {
 /// The candidates of a choice.
 ///
 /// # Errors
-/// Nobody is left: what the client is told.
+/// What the client is told: nobody is left, or it orders providers as it may not.
 pub fn candidates<'p>(policy: &'p Policy, asked: Asked<'_>) -> Result<Candidates<'p>, ErrorReply> {
+    let named = order::providers(policy, asked.access, asked.headers)?;
     let mut found = gather(policy, asked);
+    order::order(policy, asked, &named, &mut found.targets);
     if asked.client == Dialect::CountTokens {
         found.keep(|target| match target.provider.api {
             Api::Anthropic => None,

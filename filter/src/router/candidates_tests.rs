@@ -60,8 +60,11 @@ fn found(
     let asked = Asked {
         choice,
         access: &Access::of(&policy, caller),
+        caller,
+        headers: &Headers::default(),
         request: &request.expect("a valid request"),
         client,
+        random: 0,
     };
     let found = candidates(&policy, asked)?;
     let targets = found.targets.iter();

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::order;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::request::ChatRequest;
 use crate::classify::local::opinion::Opinion;
@@ -155,12 +156,8 @@ impl<'p> Access<'p> {
     /// Whether a provider keeps this caller's requests where they may be.
     pub fn region(&self, provider: &Provider) -> bool {
         let regions = self.limits.and_then(|l| l.regions.as_ref());
-        regions.is_none_or(|regions| {
-            provider
-                .region
-                .as_ref()
-                .is_some_and(|r| regions.contains(r))
-        })
+        let region = provider.region.as_ref();
+        regions.is_none_or(|regions| region.is_some_and(|region| regions.contains(region)))
     }
 
     /// Whether a model, by its name at the provider, is of a version that this caller may get.
@@ -171,6 +168,11 @@ impl<'p> Access<'p> {
         };
         let versions = self.limits.and_then(|l| l.versions.as_ref());
         versions.is_none_or(|versions| versions.iter().any(is_of))
+    }
+
+    /// Whether its requests may say which providers come first.
+    pub fn orders_providers(&self) -> bool {
+        self.limits.is_some_and(|limits| limits.order_providers)
     }
 
     /// The tiers on offer, in the policy's order.
@@ -206,7 +208,7 @@ impl<'p> Access<'p> {
     }
 }
 
-fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 40;
     let mut names = names;
     let mut text = names.by_ref().take(SHOWN).collect::<Vec<_>>().join(", ");
@@ -244,6 +246,8 @@ impl Asked<'_> {
 
 pub fn decide(policy: &Policy, asked: &Asked<'_>) -> Result<Verdict, ErrorReply> {
     let access = Access::of(policy, asked.caller);
+    // What would be refused in the end is refused before a classifier is asked.
+    order::providers(policy, &access, asked.headers)?;
     if let Some(value) = asked.headers.get(crate::telemetry::headers::LLM_POLICY) {
         return by_header(policy, &access, value).map(Verdict::Decided);
     }

@@ -8,6 +8,7 @@ pub mod classifying;
 pub mod decide;
 pub mod fit;
 pub mod handover;
+pub mod order;
 pub mod plan;
 pub mod refusal;
 pub mod role;

@@ -333,7 +333,7 @@ impl Router {
         match decide::decide(&self.policy, &asked) {
             Err(refusal) => vec![self.refuse(&refusal)],
             Ok(Verdict::Decided(decision)) => {
-                self.hand_over(&admitted, &request, body.len(), &decision, None)
+                self.hand_over(&admitted, &request, body.len(), &decision, None, host)
             }
             Ok(Verdict::Classify) => {
                 let undecided = (admitted, request, body.len());
@@ -386,7 +386,7 @@ impl Router {
             }
         };
         let undecided = (admitted, request, body_len);
-        actions.extend(self.decided(&undecided, cascade, &decision, classified_in, worker));
+        actions.extend(self.decided(&undecided, cascade, &decision, classified_in, worker, host));
         actions
     }
 
@@ -398,9 +398,10 @@ impl Router {
         decision: &Decision,
         classified_in: Option<Duration>,
         worker: &mut Worker,
+        host: &dyn Host,
     ) -> Vec<Action> {
         let mut actions = self.tell_shadows(cascade, decision, &admitted.caller, worker);
-        actions.extend(self.hand_over(admitted, request, *body_len, decision, classified_in));
+        actions.extend(self.hand_over(admitted, request, *body_len, decision, classified_in, host));
         actions
     }
 
@@ -462,7 +463,14 @@ impl Router {
         match answer {
             Ok(decision) => {
                 let mut actions = vec![count_classification((Source::Llm, Asked::Answered))];
-                actions.extend(self.decided(&undecided, cascade, &decision, Some(took), worker));
+                actions.extend(self.decided(
+                    &undecided,
+                    cascade,
+                    &decision,
+                    Some(took),
+                    worker,
+                    host,
+                ));
                 actions
             }
             Err(reason) => {
@@ -510,13 +518,17 @@ impl Router {
         body_len: usize,
         decision: &Decision,
         classified_in: Option<Duration>,
+        host: &dyn Host,
     ) -> Vec<Action> {
         let access = Access::of(&self.policy, &admitted.caller);
         let asked = candidates::Asked {
             choice: &decision.choice,
             access: &access,
+            caller: &admitted.caller,
+            headers: &admitted.headers,
             request,
             client: self.client,
+            random: host.random(),
         };
         let Candidates { targets, skipped } = match candidates(&self.policy, asked) {
             Ok(candidates) => candidates,

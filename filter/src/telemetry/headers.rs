@@ -6,6 +6,9 @@
 /// Request: names the tier, and nothing is classified.
 pub const LLM_POLICY: &str = "x-llm-policy";
 
+/// Request: names providers that are tried first, in this order.
+pub const LLM_PROVIDERS: &str = "x-llm-providers";
+
 pub const ROUTED_PROVIDER: &str = "x-routed-provider";
 pub const ROUTED_MODEL: &str = "x-routed-model";
 /// Per attempt `provider=outcome`, in order: `openai=503, anthropic=200`.
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn names_are_lower_case() {
-        for name in RESPONSE.iter().chain([&LLM_POLICY]) {
+        for name in RESPONSE.iter().chain([&LLM_POLICY, &LLM_PROVIDERS]) {
             assert_eq!(**name, name.to_ascii_lowercase());
         }
     }

@@ -166,6 +166,73 @@ fn what_a_person_reads() {
     );
 }
 
+/// In which order targets are tried, and why: `words: provider provider …`.
+#[test]
+fn the_order_of_targets() {
+    let dir = with_steps(json!([]));
+    let path = dir.path().join("policy.yaml");
+    let policy = fs::read_to_string(&path).expect("a policy");
+    let weighed = |more: &str| {
+        let mut weighed = policy.replace("fast: {", &format!("fast: {{order: weighted, {more}"));
+        for (model, weight) in [("small}, {", 50), ("large}, {", 30), ("other}", 20)] {
+            let (name, end) = model.split_once('}').expect("an end");
+            weighed = weighed.replace(model, &format!("{name}, weight: {weight}}}{end}"));
+        }
+        weighed.replace("team: {", "team: {order_providers: true, ")
+    };
+    let team = &["--caller", "team"][..];
+    let google = &["--caller", "team", "-H", "X-LLM-Providers: google"];
+    let talk = "by weight, the same for all of this conversation";
+    for (more, request, args, words, first) in [
+        ("", "chat.json", team, talk, ""),
+        (
+            "sticky: caller, ",
+            "chat.json",
+            team,
+            "by weight, the same for all of this caller's requests",
+            "",
+        ),
+        ("sticky: caller, ", "chat.json", &[], talk, ""),
+        (
+            "sticky: none, ",
+            "chat.json",
+            team,
+            "by weight, drawn anew for each request: this is one such order",
+            "",
+        ),
+        (
+            "",
+            "chat.json",
+            google,
+            "X-LLM-Providers puts google first; else by weight, the same for all of this conversation",
+            "google",
+        ),
+        (
+            "",
+            "pinned.json",
+            google,
+            "X-LLM-Providers puts google first",
+            "openai",
+        ),
+        ("", "pinned.json", team, "", "openai"),
+    ] {
+        fs::write(&path, weighed(more)).expect("written");
+        let ran = explain(&dir, &[&[request], args, &["--json"]].concat());
+        let told: Value =
+            serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {}", ran.err));
+        let case = format!("{more:?} {args:?}: {told:#}");
+        assert_eq!(told["order"].as_str().unwrap_or_default(), words, "{case}");
+        let found = told["targets"][0]["provider"].as_str().expect("a provider");
+        assert!(first.is_empty() || found == first, "{case}");
+        let shown = explain(&dir, &[&[request], args].concat());
+        assert!(shown.out.contains(words), "{}", shown.out);
+    }
+    let ran = explain(&dir, &["chat.json", "-H", "x-llm-providers: google"]);
+    assert_eq!(ran.code, Some(1));
+    let refusal = "refused, 403 provider_order_not_allowed: you may not order providers";
+    assert!(ran.err.contains(refusal), "{}", ran.err);
+}
+
 /// Whoever decides by the filter's code is the step that is shown to have decided.
 #[test]
 fn what_a_tool_reads() {

@@ -21,6 +21,7 @@ mod main_job;
 mod metrics;
 mod misconfigured;
 mod model;
+mod order;
 mod policy;
 mod readme;
 mod repo;

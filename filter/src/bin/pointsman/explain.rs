@@ -74,6 +74,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         steps: Vec::new(),
         decision: None,
         attempt_timeout_ms: None,
+        order: None,
         targets: Vec::new(),
         refusal: None,
     };
@@ -170,6 +171,7 @@ fn route(
     told.decision = Some(DecisionSeen::of(&decision, provisional));
     let planned = targets::plan(client, policy, &asked, &decision, body)?;
     told.attempt_timeout_ms = Some(planned.attempt_timeout_ms);
+    told.order = planned.order;
     told.targets = planned.targets;
     // The first target's refusal is the client's answer: no other is tried after one.
     match planned.refusal {

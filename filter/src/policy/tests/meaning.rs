@@ -53,6 +53,7 @@ fn defaults() {
         ("openai", "/v1/chat/completions")
     );
     assert_eq!(policy.tiers[0].timeouts, None);
+    assert_eq!(policy.tiers[0].order, Order::Priority);
 }
 
 #[test]
@@ -83,7 +84,8 @@ fn every_field_is_read() {
             tiers: vec![fast.clone()],
             models: Some(vec![Arc::from("gpt-5-nano")]),
             regions: Some(vec![Arc::from("eu")]),
-            versions: Some(vec!["gpt-5-nano-2025-08-07".into(), "my-*".into()])
+            versions: Some(vec!["gpt-5-nano-2025-08-07".into(), "my-*".into()]),
+            order_providers: false,
         }
     );
     assert_eq!(
@@ -92,7 +94,8 @@ fn every_field_is_read() {
             tiers: vec![quality.clone(), fast.clone()],
             models: None,
             regions: None,
-            versions: None
+            versions: None,
+            order_providers: true,
         }
     );
     // What a tier does not override is the policy's.
@@ -110,6 +113,18 @@ fn every_field_is_read() {
             one_shot: Duration::from_secs(600)
         })
     );
+    let weights = |tier: &Tier| tier.targets.iter().map(|t| t.weight).collect::<Vec<_>>();
+    assert_eq!(
+        (policy.tiers[0].order, weights(&policy.tiers[0])),
+        (Order::Weighted(Sticky::Caller), vec![90, 10])
+    );
+    assert_eq!(
+        (policy.tiers[1].order, weights(&policy.tiers[1])),
+        (Order::Priority, vec![0, 0])
+    );
+    // A share is of a tier, not of a model.
+    let nano = &policy.models["gpt-5-nano"].targets;
+    assert!(nano.iter().all(|target| target.weight == 0));
     let azure = &policy.providers["azure"];
     assert_eq!(
         (&*azure.cluster, azure.host.as_str()),
@@ -274,6 +289,30 @@ fn a_model_without_targets_is_served_where_tiers_say() {
     }
 }
 
+/// What `sticky` says.
+#[test]
+fn a_weighted_tier() {
+    for (sticky, expected) in [
+        (None, Sticky::Conversation),
+        (Some("conversation"), Sticky::Conversation),
+        (Some("caller"), Sticky::Caller),
+        (Some("none"), Sticky::None),
+    ] {
+        let mut tier = json!({"order": "weighted", "description": "d", "targets": [
+            {"provider": "openai", "model": "a", "weight": 1_000_000},
+            {"provider": "openai", "model": "b", "weight": 0},
+        ]});
+        if let Some(sticky) = sticky {
+            tier["sticky"] = json!(sticky);
+        }
+        let policy = policy(&edited(base(), &[with("/tiers/fast", tier)]));
+        let tier = policy.tier("fast").unwrap();
+        assert_eq!(tier.order, Order::Weighted(expected), "{sticky:?}");
+        let weights: Vec<u32> = tier.targets.iter().map(|target| target.weight).collect();
+        assert_eq!(weights, [1_000_000, 0]);
+    }
+}
+
 #[test]
 fn limits_of_a_caller() {
     let policy = policy(&full());
@@ -318,8 +357,10 @@ fn the_fingerprint_is_of_what_decides() {
     for edit in [
         with(
             "/tiers/fast/targets",
-            json!([{"provider": "openai", "model": "other"}]),
+            json!([{"provider": "openai", "model": "other", "weight": 1}]),
         ),
+        with("/tiers/fast/sticky", json!("none")),
+        with("/callers/*/order_providers", json!(false)),
         with("/providers/openai/host", json!("elsewhere")),
         with("/classify/2/llm/timeout", json!("2s")),
         with("/log_reason", json!(false)),

@@ -18,6 +18,9 @@ pub struct Explanation {
     pub decision: Option<DecisionSeen>,
     /// Until a stream's first event, or until a one-shot answer is whole.
     pub attempt_timeout_ms: Option<u64>,
+    /// Why targets are in this order, where it is not simply the policy's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     pub targets: Vec<TargetSeen>,
     /// What the client is answered instead of being routed.
     pub refusal: Option<Refusal>,

@@ -148,6 +148,9 @@ fn targets(told: &Explanation, out: &mut dyn Write) -> io::Result<()> {
         );
         line(out, label, &text)?;
     }
+    if let Some(order) = &told.order {
+        line(out, "", order)?;
+    }
     if let (Some(limit), true) = (told.attempt_timeout_ms, !told.targets.is_empty()) {
         let until = match told.request.stream {
             Some(true) => "until its first event",

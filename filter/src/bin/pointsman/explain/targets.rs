@@ -1,10 +1,11 @@
 //! The targets of a decision: in which order they are tried, and what each makes of the request.
 
 use pointsman::chat::error::{self, ErrorReply};
-use pointsman::policy::Policy;
+use pointsman::policy::{Order, Policy, Sticky};
 use pointsman::provider::adapt::{Unadaptable, Wire};
 use pointsman::router::candidates::{self, Skipped};
 use pointsman::router::decide::{Access, Asked, Decision};
+use pointsman::router::order;
 use pointsman::router::plan::{self, Planned, PlannedTarget};
 
 use super::Client;
@@ -12,6 +13,8 @@ use super::explanation::{Refusal, Takes, TargetSeen};
 
 pub struct Seen {
     pub attempt_timeout_ms: u64,
+    /// In words, where it is not simply the policy's.
+    pub order: Option<String>,
     pub targets: Vec<TargetSeen>,
     /// The first target's.
     pub refusal: Option<Box<ErrorReply>>,
@@ -27,13 +30,17 @@ pub fn plan(
     body: &[u8],
 ) -> Result<Seen, ErrorReply> {
     let access = Access::of(policy, asked.caller);
+    let named = order::providers(policy, &access, asked.headers)?;
     let candidates::Candidates { targets, skipped } = candidates::candidates(
         policy,
         candidates::Asked {
             choice: &decision.choice,
             access: &access,
+            caller: asked.caller,
+            headers: asked.headers,
             request: asked.request,
             client: client.dialect,
+            random: 0,
         },
     )?;
     let planned = plan::plan(
@@ -85,9 +92,38 @@ pub fn plan(
     seen.extend(skipped.iter().map(unplanned));
     Ok(Seen {
         attempt_timeout_ms: planned.attempt_timeout_ms,
+        order: order_words(policy, asked, decision, &named),
         targets: seen,
         refusal,
     })
+}
+
+fn order_words(
+    policy: &Policy,
+    asked: &Asked<'_>,
+    decision: &Decision,
+    named: &[&str],
+) -> Option<String> {
+    let tier = decision.tier_name();
+    let order = tier.and_then(|name| policy.tier(&name.0)).map(|t| t.order);
+    let by_weight = match order {
+        None | Some(Order::Priority) => None,
+        Some(Order::Weighted(sticky)) => Some(match order::sticks_to(sticky, asked.caller) {
+            Sticky::Conversation => "by weight, the same for all of this conversation",
+            Sticky::Caller => "by weight, the same for all of this caller's requests",
+            Sticky::None => "by weight, drawn anew for each request: this is one such order",
+        }),
+    };
+    let by_provider = match named {
+        [] => None,
+        named => Some(format!("X-LLM-Providers puts {} first", named.join(", "))),
+    };
+    let words: Vec<&str> = by_provider
+        .as_deref()
+        .into_iter()
+        .chain(by_weight)
+        .collect();
+    (!words.is_empty()).then(|| words.join("; else "))
 }
 
 /// What no body that was read should meet.
