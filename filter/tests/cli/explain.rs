@@ -357,11 +357,10 @@ fn a_refusal_is_told_in_json_too() {
     let ran = run(&["explain", "policy.yaml", "audio.json", "--json"]);
     let told: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!(ran.code, Some(1));
-    assert_eq!(told["refusal"]["code"], "unsupported_content");
-    assert_eq!(told["targets"][0]["takes"], "refuses");
+    assert_eq!(told["refusal"]["code"], "no_capable_target");
     assert!(
         ran.err
-            .starts_with("audio.json: refused, 400 unsupported_content: "),
+            .starts_with("audio.json: refused, 400 no_capable_target: "),
         "{}",
         ran.err
     );
