@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::degrade::degrade;
 use super::error::{Errors, clean};
 use super::names::Names;
 use super::providers::Providers;
 use super::reader::At;
-use super::settings::timeouts;
 use super::text::{MODEL, TIER};
-use super::{AUTO, Model, Price, Target, Tier, TierName, Timeouts};
+use super::timeouts::timeouts;
+use super::{AUTO, Degrade, Model, Price, Target, Tier, TierName, Timeouts};
 
 const MAX_TIERS: usize = 64;
 const MAX_MODELS: usize = 4096;
@@ -30,6 +31,7 @@ pub(super) struct TierDraft<'v> {
     description: String,
     targets: Vec<TargetDraft<'v>>,
     timeouts: Option<Timeouts>,
+    degrade: Option<Degrade>,
 }
 
 /// A model as written.
@@ -53,7 +55,7 @@ struct TargetDraft<'v> {
 
 pub(super) fn tiers<'v>(
     at: &At<'v>,
-    providers: &Names<'v>,
+    (names, providers): (&Names<'v>, &Names<'v>),
     defaults: Timeouts,
     errors: &mut Errors,
 ) -> Vec<TierDraft<'v>> {
@@ -66,7 +68,8 @@ pub(super) fn tiers<'v>(
                 "\"auto\" asks for a decision, so it cannot name a tier",
             );
         }
-        let Some(fields) = at.fields(&["description", "targets", "timeouts"], errors) else {
+        const FIELDS: &[&str] = &["description", "targets", "timeouts", "degrade"];
+        let Some(fields) = at.fields(FIELDS, errors) else {
             continue;
         };
         let description = fields
@@ -82,6 +85,9 @@ pub(super) fn tiers<'v>(
             timeouts: fields
                 .get("timeouts")
                 .map(|at| timeouts(&at, defaults, errors)),
+            degrade: fields
+                .get("degrade")
+                .and_then(|at| degrade(name, &at, names, errors)),
         });
     }
     tiers
@@ -356,6 +362,7 @@ pub(super) fn resolve(
             description: tier.description,
             targets,
             timeouts: tier.timeouts,
+            degrade: tier.degrade,
         });
     }
 

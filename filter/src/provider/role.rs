@@ -58,6 +58,8 @@ pub enum Event<'a> {
         buffered: usize,
         end_of_stream: bool,
     },
+    /// The router role had no time left for this attempt, and has answered: it is over.
+    OutOfTime,
     /// The attempt is over. `connect_failed`: it never had a connection.
     Done { connect_failed: bool },
 }
@@ -170,6 +172,7 @@ impl ProviderAttempt {
                 buffered,
                 end_of_stream,
             } => self.on_response_body(bytes, buffered, end_of_stream),
+            Event::OutOfTime => self.report(Outcome::Timeout),
             Event::Done { connect_failed } => {
                 let mut actions = self.on_done(connect_failed, host.now());
                 actions.extend(self.spent());

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::decide::{Access, Choice};
+use super::degrade::{self, Degraded};
 use super::plan::MAX_ATTEMPTS;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::request::{ChatRequest, Dialect};
@@ -25,6 +26,8 @@ pub struct Candidates<'p> {
     /// In the order in which they are tried.
     pub targets: Vec<&'p Target>,
     pub skipped: Vec<Skipped<'p>>,
+    /// Which of the targets are there only for the case that all others failed.
+    pub degraded: Option<Degraded<'p>>,
 }
 
 /// A target that is not tried.
@@ -36,7 +39,7 @@ pub struct Skipped<'p> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// The caller may not use the model.
+    /// The caller may not use the model, or the tier that the request degrades to.
     NotAllowed,
     /// Tokens are counted by providers of `api: anthropic` only: what they count is the client's own body.
     CannotCount,
@@ -47,6 +50,16 @@ pub enum Why {
 /// # Errors
 /// Nobody is left: what the client is told.
 pub fn candidates<'p>(policy: &'p Policy, asked: Asked<'_>) -> Result<Candidates<'p>, ErrorReply> {
+    let mut found = of_choice(policy, asked);
+    if found.targets.is_empty() {
+        return Err(found.nobody());
+    }
+    degrade::append(policy, asked, &mut found);
+    Ok(found)
+}
+
+/// Those of the choice itself.
+pub(super) fn of_choice<'p>(policy: &'p Policy, asked: Asked<'_>) -> Candidates<'p> {
     let mut found = gather(policy, asked);
     if asked.client == Dialect::CountTokens {
         found.keep(|target| match target.provider.api {
@@ -54,10 +67,7 @@ pub fn candidates<'p>(policy: &'p Policy, asked: Asked<'_>) -> Result<Candidates
             Api::OpenAi | Api::Gemini => Some(Why::CannotCount),
         });
     }
-    match found.targets.is_empty() {
-        false => Ok(found),
-        true => Err(found.nobody()),
-    }
+    found
 }
 
 /// In the policy's order. A tier that names a target twice means to try it twice; of a pinned model and its fallbacks each
@@ -66,6 +76,7 @@ fn gather<'p>(policy: &'p Policy, asked: Asked<'_>) -> Candidates<'p> {
     let mut found = Candidates {
         targets: Vec::new(),
         skipped: Vec::new(),
+        degraded: None,
     };
     match asked.choice {
         Choice::Tier(name) => {
@@ -96,15 +107,18 @@ fn gather<'p>(policy: &'p Policy, asked: Asked<'_>) -> Candidates<'p> {
 
 impl<'p> Candidates<'p> {
     fn add(&mut self, target: &'p Target) {
-        let is_known = self.targets.iter().any(|known| {
-            Arc::ptr_eq(&known.provider, &target.provider) && known.sent_as == target.sent_as
-        });
-        if !is_known && self.targets.len() < MAX_ATTEMPTS {
+        if !self.has(target) && self.targets.len() < MAX_ATTEMPTS {
             self.targets.push(target);
         }
     }
 
-    fn skip(&mut self, target: &'p Target, why: Why) {
+    pub(super) fn has(&self, target: &Target) -> bool {
+        self.targets.iter().any(|known| {
+            Arc::ptr_eq(&known.provider, &target.provider) && known.sent_as == target.sent_as
+        })
+    }
+
+    pub(super) fn skip(&mut self, target: &'p Target, why: Why) {
         self.skipped.push(Skipped { target, why });
     }
 
@@ -164,7 +178,7 @@ impl Why {
     /// For people.
     pub fn words(self) -> &'static str {
         match self {
-            Why::NotAllowed => "this caller may not use the model",
+            Why::NotAllowed => "this caller may not use it",
             Why::CannotCount => "only api anthropic counts tokens",
         }
     }

@@ -6,13 +6,13 @@
 
 use std::borrow::Cow;
 
-use super::plan::{MAX_ATTEMPTS, Plan, PlannedTarget};
+use super::plan::{MAX_TARGETS, Plan, PlannedTarget};
 use crate::chat::request::Dialect;
 use crate::policy::{Api, Unsupported};
 use crate::telemetry::state::Attempts;
 
 /// The first byte; changes with the layout.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Headers that one target may have at most.
 const MAX_HEADERS: usize = 256;
@@ -89,8 +89,13 @@ impl Plan<'_> {
             Dialect::Messages => 1,
             Dialect::CountTokens => 2,
         });
-        out.push(flags([self.stream, self.include_usage, self.has_reasoning]));
+        out.push(flags(&[
+            self.stream,
+            self.include_usage,
+            self.has_reasoning,
+        ]));
         push_text(self.tier, &mut out);
+        push_text(self.degraded_to, &mut out);
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
         push_text(self.user_agent.unwrap_or_default(), &mut out);
         push_pairs(&self.told, &mut out);
@@ -111,10 +116,11 @@ impl Plan<'_> {
                 Api::Anthropic => 1,
                 Api::Gemini => 2,
             });
-            out.push(flags([
+            out.push(flags(&[
                 target.unsupported == Unsupported::Refuse,
                 target.prompt_cache,
                 target.stream_usage,
+                target.is_degraded,
             ]));
             out.extend_from_slice(&target.max_tokens.to_le_bytes());
             push_pairs(&target.headers, &mut out);
@@ -127,9 +133,12 @@ impl Plan<'_> {
     }
 }
 
-/// Three of them in a byte.
-fn flags([a, b, c]: [bool; 3]) -> u8 {
-    u8::from(a) | u8::from(b) << 1 | u8::from(c) << 2
+/// Up to eight of them in a byte, the first lowest.
+fn flags(flags: &[bool]) -> u8 {
+    flags
+        .iter()
+        .rev()
+        .fold(0, |byte, flag| byte << 1 | u8::from(*flag))
 }
 
 fn push_pairs(pairs: &[(&str, &str)], out: &mut Vec<u8>) {
@@ -170,10 +179,11 @@ impl<'a> Plan<'a> {
         };
         let [stream, include_usage, has_reasoning] = rest.flags()?;
         let tier = rest.text()?;
+        let degraded_to = rest.text()?;
         let attempt_timeout_ms = rest.long()?;
         let user_agent = rest.text()?;
         let told = rest.pairs()?;
-        let count = rest.number().filter(|count| *count <= MAX_ATTEMPTS)?;
+        let count = rest.number().filter(|count| *count <= MAX_TARGETS)?;
         let mut targets = Vec::with_capacity(count);
         for _ in 0..count {
             targets.push(rest.target()?);
@@ -186,6 +196,7 @@ impl<'a> Plan<'a> {
             include_usage,
             has_reasoning,
             tier,
+            degraded_to,
             hold_answer,
             attempt_timeout_ms,
             user_agent: (!user_agent.is_empty()).then_some(user_agent),
@@ -209,9 +220,14 @@ impl<'a> Rest<'a> {
         self.take(1)?.first().copied()
     }
 
-    fn flags(&mut self) -> Option<[bool; 3]> {
-        let byte = self.byte().filter(|byte| *byte < 8)?;
-        Some([1, 2, 4].map(|bit| byte & bit != 0))
+    fn flags<const N: usize>(&mut self) -> Option<[bool; N]> {
+        let mut byte = self.byte()?;
+        let flags = [(); N].map(|()| {
+            let flag = byte & 1 != 0;
+            byte >>= 1;
+            flag
+        });
+        (byte == 0).then_some(flags)
     }
 
     fn long(&mut self) -> Option<u64> {
@@ -250,7 +266,7 @@ impl<'a> Rest<'a> {
             2 => Api::Gemini,
             _ => return None,
         };
-        let [refuse, prompt_cache, stream_usage] = self.flags()?;
+        let [refuse, prompt_cache, stream_usage, is_degraded] = self.flags()?;
         let max_tokens = u32::from_le_bytes(self.take(size_of::<u32>())?.try_into().ok()?);
         let headers = self.pairs()?;
         Some(PlannedTarget {
@@ -260,6 +276,7 @@ impl<'a> Rest<'a> {
             host,
             path,
             model,
+            is_degraded,
             sent_as,
             max_tokens,
             unsupported: if refuse {
@@ -288,6 +305,7 @@ mod tests {
             host: "h",
             path: Cow::Borrowed("/p"),
             model: name,
+            is_degraded: !headers.is_empty(),
             sent_as: "s",
             max_tokens: u32::MAX,
             unsupported: Unsupported::Refuse,
@@ -306,6 +324,7 @@ mod tests {
             include_usage: false,
             has_reasoning: true,
             tier: "fast",
+            degraded_to: "slow",
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,
             user_agent,

@@ -9,6 +9,7 @@ const BODY: &[u8] = br#"{"n":1.0,"model":"auto","big":12345678901234567890123456
 
 fn plan(stream: bool) -> Plan<'static> {
     let target = |name: &'static str| PlannedTarget {
+        is_degraded: false,
         provider: name,
         cluster: name,
         api: Api::OpenAi,
@@ -30,6 +31,7 @@ fn plan(stream: bool) -> Plan<'static> {
         include_usage: false,
         has_reasoning: false,
         tier: "fast",
+        degraded_to: "",
         hold_answer: 100,
         attempt_timeout_ms: 2000,
         user_agent: None,
