@@ -5,7 +5,7 @@
 //! never panic and what fails is logged without the value.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::router::classifying::Worker;
 use crate::router::handover;
 use crate::router::role::{self as router, Router};
 use crate::telemetry::headers::ROUTED_ATTEMPTS;
-use crate::telemetry::state;
+use crate::telemetry::state::{self, Attempts};
 
 /// How long the first body byte may take before the header-stop flag is thought missing.
 const FLAG_PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +38,12 @@ const FLAG_MISSING: &str = "set allow_on_headers_stop_iteration: true in this pl
 
 /// Requests that are watched for a missing flag at a time.
 const MAX_WATCHED: usize = 256;
+
+/// Requests whose time is kept at a time; a request beyond them has Envoy's timeouts only.
+const MAX_TIMED: usize = 65_536;
+
+/// How late a request may learn that its time is over.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Metrics that a worker defines at most: label values come from the policy, but policies change.
 const MAX_METRICS: usize = 4096;
@@ -72,6 +78,7 @@ enum Role {
 struct Root {
     role: Role,
     watch: Rc<Watch>,
+    timed: Rc<Timed>,
 }
 
 /// Finds out that `allow_on_headers_stop_iteration` is missing: a request that is held at its headers then never
@@ -122,6 +129,47 @@ impl Watch {
     }
 }
 
+/// The requests that wait for an answer's headers, and until when.
+#[derive(Default)]
+struct Timed {
+    waiting: RefCell<BTreeMap<u32, (Duration, Rc<RefCell<Router>>)>>,
+    /// The tick is [`TICK`] and not longer.
+    is_ticking: Cell<bool>,
+}
+
+impl Timed {
+    /// Called by a request, whose root context the tick is.
+    fn hold(&self, context: u32, router: &Rc<RefCell<Router>>, within: Duration) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= MAX_TIMED {
+            return;
+        }
+        let until = now().saturating_add(within);
+        waiting.insert(context, (until, Rc::clone(router)));
+        if !self.is_ticking.replace(true) {
+            let _ = hostcalls::set_tick_period(TICK);
+        }
+    }
+
+    fn forget(&self, context: u32) {
+        self.waiting.borrow_mut().remove(&context);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    fn overdue(&self) -> Vec<(u32, Rc<RefCell<Router>>)> {
+        if self.is_idle() {
+            return Vec::new();
+        }
+        let now = now();
+        let mut waiting = self.waiting.borrow_mut();
+        let overdue = waiting.extract_if(.., |_, (until, _)| *until <= now);
+        overdue.map(|(id, (_, router))| (id, router)).collect()
+    }
+}
+
 impl Context for Root {}
 
 impl RootContext for Root {
@@ -148,8 +196,15 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if self.watch.is_proved.get() {
+        if self.timed.is_idle() && self.watch.is_proved.get() {
+            self.timed.is_ticking.set(false);
             let _ = hostcalls::set_tick_period(Duration::ZERO);
+            return;
+        }
+        for (context, router) in self.timed.overdue() {
+            out_of_time(context, &router);
+        }
+        if self.watch.is_proved.get() {
             return;
         }
         let error = ErrorReply::misconfigured(format!(
@@ -173,7 +228,8 @@ impl RootContext for Root {
             Role::Router(policy) => Box::new(RouterStream {
                 id,
                 watch,
-                machine: Router::new(Arc::clone(policy)),
+                timed: Rc::clone(&self.timed),
+                machine: Rc::new(RefCell::new(Router::new(Arc::clone(policy)))),
             }),
             Role::Provider => Box::new(ProviderStream {
                 id,
@@ -210,13 +266,56 @@ impl HttpContext for Unconfigured {
 struct RouterStream {
     id: u32,
     watch: Rc<Watch>,
-    machine: Router,
+    timed: Rc<Timed>,
+    /// Shared with the tick, which tells it that its time is over.
+    machine: Rc<RefCell<Router>>,
+}
+
+/// What comes of an event. Nothing, if a host call re-entered this VM.
+fn advance(machine: &RefCell<Router>, event: router::Event<'_>) -> Vec<Action> {
+    let actions = with(&WORKER, |worker| {
+        let mut machine = machine.try_borrow_mut().ok()?;
+        Some(machine.on(event, worker, &Envoy))
+    });
+    actions.flatten().unwrap_or_default()
+}
+
+/// Called by the tick.
+fn out_of_time(context: u32, machine: &RefCell<Router>) {
+    if hostcalls::set_effective_context(context).is_err() {
+        return;
+    }
+    let attempts = attempts();
+    let count = property(&["upstream", "request_attempt_count"]);
+    let count = count.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+    let reported = u64::try_from(attempts.begun).unwrap_or(u64::MAX);
+    let actions = advance(
+        machine,
+        router::Event::OutOfTime {
+            attempts,
+            is_under_way: count.is_none_or(|count| count > reported),
+        },
+    );
+    carry_out(actions);
+}
+
+/// How the attempts went so far.
+fn attempts() -> Attempts {
+    property(&[state::PLAN])
+        .and_then(|bytes| handover::attempts(&bytes))
+        .unwrap_or_default()
 }
 
 impl RouterStream {
     fn on(&mut self, event: router::Event<'_>) -> Flow {
-        let actions = with(&WORKER, |worker| self.machine.on(event, worker, &Envoy));
-        let (flow, callout) = carry_out(actions.unwrap_or_default());
+        let Carried {
+            flow,
+            callout,
+            within,
+        } = carry_out(advance(&self.machine, event));
+        if let Some(within) = within {
+            self.timed.hold(self.id, &self.machine, within);
+        }
         let Some(callout) = callout else {
             return flow;
         };
@@ -224,7 +323,7 @@ impl RouterStream {
         if dispatch(&callout) {
             return flow;
         }
-        let is_awaited = self.machine.awaits_callout();
+        let is_awaited = self.machine.borrow().awaits_callout();
         let after = self.on(router::Event::Callout(CalloutEnd::NotSent));
         if is_awaited { after } else { flow }
     }
@@ -237,7 +336,7 @@ impl RouterStream {
 
 impl Context for RouterStream {
     fn on_http_call_response(&mut self, _: u32, num_headers: usize, body_size: usize, _: usize) {
-        let is_awaited = self.machine.awaits_callout();
+        let is_awaited = self.machine.borrow().awaits_callout();
         let flow = if num_headers == 0 {
             self.on(router::Event::Callout(CalloutEnd::Reset))
         } else {
@@ -257,6 +356,7 @@ impl Context for RouterStream {
 
     fn on_done(&mut self) -> bool {
         self.watch.forget(self.id);
+        self.timed.forget(self.id);
         self.on(router::Event::Done);
         true
     }
@@ -264,7 +364,7 @@ impl Context for RouterStream {
 
 impl HttpContext for RouterStream {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
-        let caller_metadata = match &self.machine.policy().caller {
+        let caller_metadata = match &self.machine.borrow().policy().caller {
             Some(CallerSource::Metadata(path)) => {
                 let mut full = vec!["metadata", "filter_metadata"];
                 full.extend(path.iter().map(String::as_str));
@@ -277,7 +377,7 @@ impl HttpContext for RouterStream {
             caller_metadata,
             end_of_stream,
         });
-        if flow == Flow::Pause && self.machine.reads_request_body() {
+        if flow == Flow::Pause && self.machine.borrow().reads_request_body() {
             self.watch.hold(self.id);
         }
         flow
@@ -285,7 +385,7 @@ impl HttpContext for RouterStream {
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
         self.watch.body_came();
-        if !self.machine.reads_request_body() {
+        if !self.machine.borrow().reads_request_body() {
             return Flow::Continue;
         }
         if end_of_stream {
@@ -295,33 +395,32 @@ impl HttpContext for RouterStream {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Flow {
-        if !self.machine.reads_request_body() {
+        if !self.machine.borrow().reads_request_body() {
             return Flow::Continue;
         }
         self.whole_body(MAX_BUFFER)
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
-        if !self.machine.enriches() {
+        self.timed.forget(self.id);
+        if !self.machine.borrow().enriches() {
             return Flow::Continue;
         }
         let good = headers_named(MapType::HttpResponseHeaders, &[":status", ROUTED_ATTEMPTS]);
-        if self.machine.is_told(&good) {
+        if self.machine.borrow().is_told(&good) {
             return Flow::Continue;
         }
         let details = property(&["response", "code_details"]);
         self.on(router::Event::ResponseHeaders {
             headers: all_headers(MapType::HttpResponseHeaders),
-            attempts: property(&[state::PLAN])
-                .and_then(|bytes| handover::attempts(&bytes))
-                .unwrap_or_default(),
+            attempts: attempts(),
             is_from_provider: details.as_deref() == Some(b"via_upstream"),
             end_of_stream,
         })
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
-        if !self.machine.reads_response_body() {
+        if !self.machine.borrow().reads_response_body() {
             return Flow::Continue;
         }
         let body = buffer(BufferType::HttpResponseBody, 0, size);
@@ -347,7 +446,7 @@ struct ProviderStream {
 impl ProviderStream {
     fn on(&mut self, event: provider::Event<'_>) -> Flow {
         let actions = with(&WARNED, |warned| self.machine.on(event, warned, &Envoy));
-        carry_out(actions.unwrap_or_default()).0
+        carry_out(actions.unwrap_or_default()).flow
     }
 
     fn whole_body(&mut self, size: usize) -> Flow {
@@ -363,6 +462,10 @@ impl Context for ProviderStream {
             log::error!(
                 "pointsman: an attempt ended before it got the request's body: {FLAG_MISSING}"
             );
+        }
+        // The filter answered while this was under way: only the router role's tick does so.
+        if !self.machine.is_reported() && property(&[state::REPLY]).is_some() {
+            self.on(provider::Event::OutOfTime);
         }
         let failure = match self.machine.is_reported() {
             true => None,
@@ -475,10 +578,19 @@ impl HttpContext for ProviderStream {
 
 // === carrying out ===
 
-/// The flow that the actions ask for, and the callout to send, if any.
-fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
+/// What the actions ask for beyond what is carried out.
+struct Carried {
+    flow: Flow,
+    /// To send.
+    callout: Option<Callout>,
+    /// The time that the answer's headers have.
+    within: Option<Duration>,
+}
+
+fn carry_out(actions: Vec<Action>) -> Carried {
     let mut flow = Flow::Continue;
     let mut callout = None;
+    let mut within = None;
     for action in actions {
         match action {
             Action::Continue => flow = Flow::Continue,
@@ -511,6 +623,7 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
                     );
                 }
             }
+            Action::AnswerWithin(time) => within = Some(time),
             Action::Dispatch(request) => callout = Some(request),
             Action::Reply(reply) => {
                 send(&reply);
@@ -520,7 +633,11 @@ fn carry_out(actions: Vec<Action>) -> (Flow, Option<Callout>) {
             Action::Count(name, by) => count(name, by),
         }
     }
-    (flow, callout)
+    Carried {
+        flow,
+        callout,
+        within,
+    }
 }
 
 fn replace_response_body(body: &[u8]) {
@@ -556,7 +673,11 @@ fn dispatch(callout: &Callout) -> bool {
 fn send(reply: &Reply) {
     // Filter state, since it can be written in every phase: request headers are gone when an answer is replaced, and the
     // SDK panics on it.
-    let _ = hostcalls::set_property(vec![state::REPLY], Some(b"1"));
+    let form = match reply.is_events() {
+        true => state::REPLY_EVENTS,
+        false => state::REPLY_JSON,
+    };
+    let _ = hostcalls::set_property(vec![state::REPLY], Some(form));
     let headers = reply
         .headers
         .iter()

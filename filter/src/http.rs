@@ -40,6 +40,9 @@ impl Headers {
 /// A header to be sent. What is always the same is not copied.
 pub type HeaderLine = (Cow<'static, str>, Cow<'static, [u8]>);
 
+/// The type of a stream.
+pub const EVENTS: &str = "text/event-stream; charset=utf-8";
+
 /// A response made by the filter itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -56,6 +59,22 @@ impl Reply {
             headers,
             body,
         }
+    }
+
+    /// A stream of server-sent events, whole.
+    pub fn events(mut headers: Vec<(String, String)>, body: Vec<u8>) -> Self {
+        let own = [("content-type", EVENTS), ("cache-control", "no-cache")];
+        headers.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        Reply {
+            status: 200,
+            headers,
+            body,
+        }
+    }
+
+    pub fn is_events(&self) -> bool {
+        let is_type = |(name, value): &(String, String)| name == "content-type" && value == EVENTS;
+        self.headers.iter().any(is_type)
     }
 }
 
@@ -122,6 +141,8 @@ pub enum Action {
     /// Filter state `wasm.<key>`: shared by both roles and all attempts of a request.
     SetState(&'static str, Vec<u8>),
     ClearRouteCache,
+    /// If the answer's headers are not there by then, say so: the request is out of time.
+    AnswerWithin(Duration),
     Dispatch(Callout),
     /// Ends the exchange.
     Reply(Reply),

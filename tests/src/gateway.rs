@@ -47,7 +47,7 @@ providers:
   alpha: {cluster: alpha, api: openai, host: alpha.test}
   beta: {cluster: beta, api: openai, host: beta.test, set_headers: {x-of-beta: beta}}
   gamma: {cluster: gamma, api: openai, host: gamma.test}
-timeouts: {first_event: 1s, one_shot: 1s}
+timeouts: {first_token: 1s, one_shot: 1s}
 classify:
 - llm: {cluster: classifier, model: judge, timeout: 500ms}
 ";

@@ -20,10 +20,10 @@ const REFUSED: &str = "
 providers:";
 
 async fn start(name: &str, refused: u16, edit: fn(&Path)) -> Gateway {
-    let one_shot = "timeouts: {first_event: 1s, one_shot: 10s}";
+    let one_shot = "timeouts: {first_token: 1s, one_shot: 10s}";
     let options = Options {
         policy: POLICY
-            .replace("timeouts: {first_event: 1s, one_shot: 1s}", one_shot)
+            .replace("timeouts: {first_token: 1s, one_shot: 1s}", one_shot)
             .replace("\nproviders:", REFUSED),
         ports: vec![("gamma", refused)],
         edit,

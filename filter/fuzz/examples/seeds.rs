@@ -204,6 +204,7 @@ impl Seeds {
     /// No fixture: plans of no target, and of two.
     fn handovers(&self) -> Done {
         let target = PlannedTarget {
+            is_degraded: false,
             provider: "p",
             cluster: "c",
             api: Api::Gemini,
@@ -227,6 +228,7 @@ impl Seeds {
                 has_reasoning: true,
                 many_choices: false,
                 tier: "fast",
+                degraded_to: "",
                 hold_answer: 1 << 20,
                 attempt_timeout_ms: 30_000,
                 user_agent: Some("sdk"),

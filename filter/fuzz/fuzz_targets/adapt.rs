@@ -28,6 +28,7 @@ const CUT: Cut = Cut {
 
 fn wire(client: Dialect, api: Api, flags: u8, max: usize) -> Wire {
     let target = PlannedTarget {
+        is_degraded: false,
         provider: "p",
         cluster: "p",
         api,
@@ -50,6 +51,7 @@ fn wire(client: Dialect, api: Api, flags: u8, max: usize) -> Wire {
         has_reasoning: flags & 32 != 0,
         many_choices: flags & 64 != 0,
         tier: "t",
+        degraded_to: "",
         hold_answer: max,
         attempt_timeout_ms: 1,
         user_agent: None,

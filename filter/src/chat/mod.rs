@@ -2,6 +2,7 @@
 //!
 //! Pure. A message made here never holds text of a body: at most a key's name, cleaned and cut.
 
+pub mod canned;
 pub(crate) mod content;
 pub mod error;
 pub(crate) mod fault;

@@ -4,6 +4,7 @@
 //! speaks Messages itself gets the client's own body.
 
 pub mod answer;
+pub mod canned;
 pub mod error;
 pub mod request;
 pub mod stream;

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::degrade::degrade;
 use super::error::{Errors, clean};
 use super::names::Names;
 use super::providers::{Providers, named};
 use super::reader::{At, Fields};
-use super::settings::timeouts;
 use super::text::{MODEL, TIER};
-use super::{AUTO, Model, Order, Price, Sticky, Target, Tier, TierName, Timeouts};
+use super::timeouts::timeouts;
+use super::{AUTO, Degrade, Model, Order, Price, Sticky, Target, Tier, TierName, Timeouts};
 
 const MAX_TIERS: usize = 64;
 const MAX_MODELS: usize = 4096;
@@ -49,6 +50,7 @@ pub(super) struct TierDraft<'v> {
     targets: Vec<TargetDraft<'v>>,
     order: Order,
     timeouts: Option<Timeouts>,
+    degrade: Option<Degrade>,
 }
 
 /// A model as written.
@@ -73,7 +75,7 @@ struct TargetDraft<'v> {
 
 pub(super) fn tiers<'v>(
     at: &At<'v>,
-    providers: &Names<'v>,
+    (names, providers): (&Names<'v>, &Names<'v>),
     defaults: Timeouts,
     errors: &mut Errors,
 ) -> Vec<TierDraft<'v>> {
@@ -104,6 +106,9 @@ pub(super) fn tiers<'v>(
             timeouts: fields
                 .get("timeouts")
                 .map(|at| timeouts(&at, defaults, errors)),
+            degrade: fields
+                .get("degrade")
+                .and_then(|at| degrade(name, &at, names, errors)),
         });
     }
     tiers
@@ -428,6 +433,7 @@ pub(super) fn resolve(
             targets,
             order: tier.order,
             timeouts: tier.timeouts,
+            degrade: tier.degrade,
         });
     }
 

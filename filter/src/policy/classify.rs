@@ -7,8 +7,8 @@ use super::error::{Errors, clean};
 use super::names::{Names, repair};
 use super::providers::Providers;
 use super::reader::At;
-use super::settings::timeout;
 use super::text::{CALLER, CLUSTER, MODEL, client_header, header_value, host, path};
+use super::timeouts::timeout;
 use super::{LlmClassifier, Rule, Step, StepKind, TierName, When};
 
 mod local;

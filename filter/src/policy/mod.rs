@@ -5,6 +5,7 @@
 mod access;
 mod catalog;
 mod classify;
+mod degrade;
 mod error;
 mod fingerprint;
 mod names;
@@ -15,6 +16,7 @@ mod providers;
 mod reader;
 mod settings;
 mod text;
+mod timeouts;
 mod units;
 mod value;
 
@@ -173,6 +175,7 @@ pub struct Tier {
     pub order: Order,
     /// Overrides the policy's.
     pub timeouts: Option<Timeouts>,
+    pub degrade: Option<Degrade>,
 }
 
 /// `tiers.<name>.order:` which of a tier's targets is tried first. The others follow as fallbacks, whatever the order.
@@ -302,13 +305,27 @@ pub struct RouteModels {
     pub unknown: bool,
 }
 
-/// `timeouts:` per attempt, until the first event of a stream, or until a one-shot answer is whole.
+/// `timeouts:` how long a request may go without an answer: a stream without its first real event (the time to first token), a
+/// one-shot answer until it is whole. What was released is cut by none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Default 15 s.
-    pub first_event: Duration,
-    /// Default 120 s.
+    /// One attempt of a stream. Default 15 s.
+    pub first_token: Duration,
+    /// One attempt of a one-shot answer. Default 120 s.
     pub one_shot: Duration,
+    /// All attempts of a stream together. Never less than one attempt's; default: three times that.
+    pub first_token_total: Duration,
+    /// All attempts of a one-shot answer together; as above.
+    pub one_shot_total: Duration,
+}
+
+/// `tiers.<name>.degrade:` what a request gets when everybody whom the tier names has failed it. Default: the last error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Degrade {
+    /// `{tier: name}`: that tier's targets are tried too, if the caller may use it. What it degrades to itself is not asked.
+    Tier(TierName),
+    /// `{answer: text}`: these words, as if a model had said them. 1 to 2000 characters.
+    Answer(Arc<str>),
 }
 
 /// `classify[]`

@@ -3,7 +3,6 @@
 //! Pure, and total: any bytes at all yield one or the other, in bounded time and depth.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::access::{Known, aliases, callers, route_models};
 use super::catalog::{model_names, models, resolve, tiers};
@@ -14,9 +13,10 @@ use super::names::Names;
 use super::proto::decode_struct;
 use super::providers::providers;
 use super::reader::{At, Fields};
-use super::settings::{admit, cache, caller, limits, timeouts};
+use super::settings::{admit, cache, caller, limits};
+use super::timeouts::{DEFAULT_TIMEOUTS, timeouts};
 use super::value::{MAX_BYTES, Value};
-use super::{Policy, TierName, Timeouts};
+use super::{Policy, TierName};
 
 const FIELDS: &[&str] = &[
     "version",
@@ -35,11 +35,6 @@ const FIELDS: &[&str] = &[
     "limits",
     "log_reason",
 ];
-
-const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
-    first_event: Duration::from_secs(15),
-    one_shot: Duration::from_secs(120),
-};
 
 // === impl Policy ===
 
@@ -120,7 +115,7 @@ fn policy(value: &Value, errors: &mut Errors) -> Option<Policy> {
     let tiers_at = fields.required("tiers", errors);
     let tier_names = Names::keys("tier", tiers_at.as_ref());
     let tier_drafts = tiers_at
-        .map(|at| tiers(&at, &provider_names, timeouts, errors))
+        .map(|at| tiers(&at, (&tier_names, &provider_names), timeouts, errors))
         .unwrap_or_default();
     let models_at = fields.get("models");
     let model_names = model_names(models_at.as_ref(), &tier_drafts);

@@ -37,6 +37,14 @@ pub(super) struct Charset {
     pub(super) allows: fn(u8) -> bool,
 }
 
+/// What fields were called before, and are called now.
+const RENAMED: &[(&str, &str)] = &[("first_event", "first_token")];
+
+fn renamed(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    let (_, now) = RENAMED.iter().find(|(before, _)| *before == name)?;
+    known.contains(now).then_some(now)
+}
+
 // === impl At ===
 
 impl<'v> At<'v> {
@@ -70,7 +78,10 @@ impl<'v> At<'v> {
             }
             let near = nearest(name, known.iter().copied());
             misspelled.extend(known.iter().filter(|known| near == Some(**known)));
-            let repair = repair(name, known.iter().copied());
+            let repair = match renamed(name, known) {
+                Some(now) => format!("; it is called \"{now}\" now"),
+                None => repair(name, known.iter().copied()),
+            };
             errors.push(
                 &field_path(&self.path, name),
                 format!("unknown field{repair}"),

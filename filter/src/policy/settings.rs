@@ -1,20 +1,14 @@
-//! The sections of a policy that stand alone: admit, caller, timeouts, cache, limits.
+//! The sections of a policy that stand alone: admit, caller, cache, limits.
 
 use std::time::Duration;
 
 use super::error::{Errors, clean};
 use super::reader::At;
 use super::text::{CALLER, caller_header, exact_path};
-use super::{Admit, Cache, CallerSource, Limits, Timeouts};
+use super::{Admit, Cache, CallerSource, Limits};
 
 const MIB: usize = 1 << 20;
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
-
-/// A timeout: 10 ms to an hour.
-pub(super) fn timeout(at: &At<'_>, errors: &mut Errors) -> Option<Duration> {
-    at.duration(MAX_TIMEOUT, errors)
-}
 
 const ADMIT: &[&str] = &["paths", "messages_paths", "models_path", "max_body"];
 
@@ -103,23 +97,6 @@ pub(super) fn caller(at: &At<'_>, errors: &mut Errors) -> Option<CallerSource> {
             );
             None
         }
-    }
-}
-
-/// `defaults` hold for what is not given.
-pub(super) fn timeouts(at: &At<'_>, defaults: Timeouts, errors: &mut Errors) -> Timeouts {
-    let Some(fields) = at.fields(&["first_event", "one_shot"], errors) else {
-        return defaults;
-    };
-    let mut read = |name, default| {
-        fields
-            .get(name)
-            .and_then(|at| timeout(&at, errors))
-            .unwrap_or(default)
-    };
-    Timeouts {
-        first_event: read("first_event", defaults.first_event),
-        one_shot: read("one_shot", defaults.one_shot),
     }
 }
 

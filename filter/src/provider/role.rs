@@ -59,6 +59,8 @@ pub enum Event<'a> {
         buffered: usize,
         end_of_stream: bool,
     },
+    /// The router role had no time left for this attempt, and has answered: it is over.
+    OutOfTime,
     /// The attempt is over.
     Done {
         /// It never had a connection.
@@ -176,6 +178,7 @@ impl ProviderAttempt {
                 buffered,
                 end_of_stream,
             } => self.on_response_body(bytes, buffered, end_of_stream),
+            Event::OutOfTime => self.report(Outcome::Timeout),
             Event::Done {
                 connect_failed,
                 has_broken,

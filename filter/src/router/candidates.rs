@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::decide::{Access, Choice};
+use super::degrade::{self, Degraded};
 use super::fit;
 use super::order;
 use super::plan::MAX_ATTEMPTS;
@@ -35,6 +36,8 @@ pub struct Candidates<'p> {
     /// In the order in which they are tried.
     pub targets: Vec<&'p Target>,
     pub skipped: Vec<Skipped<'p>>,
+    /// Which of the targets are there only for the case that all others failed.
+    pub degraded: Option<Degraded<'p>>,
 }
 
 /// A target that is not tried.
@@ -46,7 +49,7 @@ pub struct Skipped<'p> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// The caller may not use the model.
+    /// The caller may not use the model, or the tier that the request degrades to.
     NotAllowed,
     /// Tokens are counted by providers of `api: anthropic` only: what they count is the client's own body.
     CannotCount,
@@ -72,8 +75,22 @@ pub enum Why {
 /// What the client is told: nobody is left, or it orders providers as it may not.
 pub fn candidates<'p>(policy: &'p Policy, asked: Asked<'_>) -> Result<Candidates<'p>, ErrorReply> {
     let named = order::providers(policy, asked.access, asked.headers)?;
+    let mut found = of_choice(policy, asked, &named);
+    if found.targets.is_empty() {
+        return Err(refusal::nobody(policy, asked, &found.skipped));
+    }
+    degrade::append(policy, asked, &named, &mut found);
+    Ok(found)
+}
+
+/// Those of the choice itself.
+pub(super) fn of_choice<'p>(
+    policy: &'p Policy,
+    asked: Asked<'_>,
+    named: &[&str],
+) -> Candidates<'p> {
     let mut found = gather(policy, asked);
-    order::order(policy, asked, &named, &mut found.targets);
+    order::order(policy, asked, named, &mut found.targets);
     if asked.client == Dialect::CountTokens {
         found.keep(|target| match target.provider.api {
             Api::Anthropic => None,
@@ -81,10 +98,7 @@ pub fn candidates<'p>(policy: &'p Policy, asked: Asked<'_>) -> Result<Candidates
         });
     }
     found.keep(|target| fit::fault(policy, asked, target));
-    match found.targets.is_empty() {
-        false => Ok(found),
-        true => Err(refusal::nobody(policy, asked, &found.skipped)),
-    }
+    found
 }
 
 /// In the policy's order. A tier that names a target twice means to try it twice; of a pinned model and its fallbacks each
@@ -93,6 +107,7 @@ fn gather<'p>(policy: &'p Policy, asked: Asked<'_>) -> Candidates<'p> {
     let mut found = Candidates {
         targets: Vec::new(),
         skipped: Vec::new(),
+        degraded: None,
     };
     match asked.choice {
         Choice::Tier(name) => {
@@ -123,15 +138,18 @@ fn gather<'p>(policy: &'p Policy, asked: Asked<'_>) -> Candidates<'p> {
 
 impl<'p> Candidates<'p> {
     fn add(&mut self, target: &'p Target) {
-        let is_known = self.targets.iter().any(|known| {
-            Arc::ptr_eq(&known.provider, &target.provider) && known.sent_as == target.sent_as
-        });
-        if !is_known && self.targets.len() < MAX_ATTEMPTS {
+        if !self.has(target) && self.targets.len() < MAX_ATTEMPTS {
             self.targets.push(target);
         }
     }
 
-    fn skip(&mut self, target: &'p Target, why: Why) {
+    pub(super) fn has(&self, target: &Target) -> bool {
+        self.targets.iter().any(|known| {
+            Arc::ptr_eq(&known.provider, &target.provider) && known.sent_as == target.sent_as
+        })
+    }
+
+    pub(super) fn skip(&mut self, target: &'p Target, why: Why) {
         self.skipped.push(Skipped { target, why });
     }
 
@@ -175,7 +193,7 @@ impl Why {
     /// For people.
     pub fn words(self) -> String {
         match self {
-            Why::NotAllowed => "this caller may not use the model".to_owned(),
+            Why::NotAllowed => "this caller may not use it".to_owned(),
             Why::CannotCount => "only api anthropic counts tokens".to_owned(),
             Why::Region => "this caller's requests may not go to its region".to_owned(),
             Why::Version => "this caller may not get this version of the model".to_owned(),

@@ -6,13 +6,13 @@
 
 use std::borrow::Cow;
 
-use super::plan::{MAX_ATTEMPTS, Plan, PlannedTarget};
+use super::plan::{MAX_TARGETS, Plan, PlannedTarget};
 use crate::chat::request::Dialect;
 use crate::policy::{Api, Unsupported};
 use crate::telemetry::state::Attempts;
 
 /// The first byte; changes with the layout.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Headers that one target may have at most.
 const MAX_HEADERS: usize = 256;
@@ -96,6 +96,7 @@ impl Plan<'_> {
             self.many_choices,
         ]));
         push_text(self.tier, &mut out);
+        push_text(self.degraded_to, &mut out);
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
         push_text(self.user_agent.unwrap_or_default(), &mut out);
         push_pairs(&self.told, &mut out);
@@ -120,6 +121,7 @@ impl Plan<'_> {
                 target.unsupported == Unsupported::Refuse,
                 target.prompt_cache,
                 target.stream_usage,
+                target.is_degraded,
             ]));
             out.extend_from_slice(&target.max_tokens.to_le_bytes());
             out.extend_from_slice(&target.context.to_le_bytes());
@@ -177,10 +179,11 @@ impl<'a> Plan<'a> {
         };
         let [stream, include_usage, has_reasoning, many_choices] = rest.flags()?;
         let tier = rest.text()?;
+        let degraded_to = rest.text()?;
         let attempt_timeout_ms = rest.long()?;
         let user_agent = rest.text()?;
         let told = rest.pairs()?;
-        let count = rest.number().filter(|count| *count <= MAX_ATTEMPTS)?;
+        let count = rest.number().filter(|count| *count <= MAX_TARGETS)?;
         let mut targets = Vec::with_capacity(count);
         for _ in 0..count {
             targets.push(rest.target()?);
@@ -194,6 +197,7 @@ impl<'a> Plan<'a> {
             has_reasoning,
             many_choices,
             tier,
+            degraded_to,
             hold_answer,
             attempt_timeout_ms,
             user_agent: (!user_agent.is_empty()).then_some(user_agent),
@@ -268,7 +272,7 @@ impl<'a> Rest<'a> {
             2 => Api::Gemini,
             _ => return None,
         };
-        let [refuse, prompt_cache, stream_usage] = self.flags()?;
+        let [refuse, prompt_cache, stream_usage, is_degraded] = self.flags()?;
         let max_tokens = self.short()?;
         let context = self.short()?;
         let headers = self.pairs()?;
@@ -279,6 +283,7 @@ impl<'a> Rest<'a> {
             host,
             path,
             model,
+            is_degraded,
             sent_as,
             max_tokens,
             context,
@@ -308,6 +313,7 @@ mod tests {
             host: "h",
             path: Cow::Borrowed("/p"),
             model: name,
+            is_degraded: !headers.is_empty(),
             sent_as: "s",
             max_tokens: u32::MAX,
             context: 7,
@@ -328,6 +334,7 @@ mod tests {
             has_reasoning: true,
             many_choices: true,
             tier: "fast",
+            degraded_to: "slow",
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,
             user_agent,

@@ -5,16 +5,21 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::decide::Choice;
+use super::degrade::Degraded;
 use crate::chat::request::{ChatRequest, Dialect};
 use crate::http::Headers;
 use crate::policy::{Api, Policy, Target, Timeouts, Unsupported};
 use crate::provider::{anthropic, gemini, openai};
 use crate::telemetry::report::Told;
 
-/// Attempts that one request may cost at most.
+/// Attempts that one tier, or one model, may cost at most.
 pub const MAX_ATTEMPTS: usize = 8;
+
+/// Attempts that one request may cost at most: its tier's, and those of the tier that it degrades to.
+pub const MAX_TARGETS: usize = 2 * MAX_ATTEMPTS;
 
 /// Tokens to allow where nobody sets a limit and `max_output` of the model is not known: what Anthropic's oldest models that
 /// are still served can write (<https://docs.claude.com/en/docs/about-claude/models/overview>).
@@ -37,6 +42,8 @@ pub struct Plan<'a> {
     pub many_choices: bool,
     /// For the metrics: the tier's name, or `none`.
     pub tier: &'a str,
+    /// The tier of the targets that are there for the case that the decided tier's have all failed; empty without such.
+    pub degraded_to: &'a str,
     /// Bytes of a one-shot answer to hold at most.
     pub hold_answer: usize,
     pub attempt_timeout_ms: u64,
@@ -56,6 +63,8 @@ pub struct PlannedTarget<'a> {
     pub path: Cow<'a, str>,
     /// As the client is told.
     pub model: &'a str,
+    /// Of the tier that the request degrades to.
+    pub is_degraded: bool,
     /// As the provider is told.
     pub sent_as: &'a str,
     /// Tokens to allow where the client sets no limit and the format wants one.
@@ -69,8 +78,27 @@ pub struct PlannedTarget<'a> {
     pub headers: Vec<(&'a str, &'a str)>,
 }
 
+/// How long a request may go without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Of one attempt.
+    pub attempt: Duration,
+    /// Of all attempts together.
+    pub total: Duration,
+}
+
+/// That of a choice, for a stream or a one-shot answer.
+pub fn budget(policy: &Policy, choice: &Choice, stream: bool) -> Budget {
+    let timeouts = timeouts(policy, choice);
+    let (attempt, total) = match stream {
+        true => (timeouts.first_token, timeouts.first_token_total),
+        false => (timeouts.one_shot, timeouts.one_shot_total),
+    };
+    Budget { attempt, total }
+}
+
 /// A choice's timeouts: its tier's, else the policy's.
-pub fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
+fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
     let of_tier = match choice {
         Choice::Tier(name) => policy.tier(&name.0).and_then(|t| t.timeouts),
         Choice::Model(_) => None,
@@ -83,6 +111,7 @@ pub fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
 pub struct Planned<'p> {
     pub choice: &'p Choice,
     pub targets: &'p [&'p Target],
+    pub degraded: Option<Degraded<'p>>,
     pub request: &'p ChatRequest,
     pub body_len: usize,
     pub client: Dialect,
@@ -95,14 +124,10 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
     let Planned {
         choice, request, ..
     } = planned;
-    let timeouts = timeouts(policy, choice);
-    let attempt_timeout = if request.stream {
-        timeouts.first_event
-    } else {
-        timeouts.one_shot
-    };
+    let attempt_timeout = budget(policy, choice, request.stream).attempt;
     let told = planned.told.iter();
-    let targets = planned.targets.iter();
+    let own = planned.degraded.map_or(usize::MAX, |to| to.from);
+    let targets = planned.targets.iter().enumerate();
     Plan {
         body_len: planned.body_len,
         model_span: request.model_span.clone(),
@@ -112,12 +137,16 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
         has_reasoning: request.conversation.has_reasoning,
         many_choices: request.many_choices,
         tier: tier_label(choice),
+        degraded_to: planned.degraded.map_or("", |to| &to.tier.0),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
         user_agent: planned.headers.text("user-agent"),
         told: told.map(|(name, value)| (*name, &**value)).collect(),
         targets: targets
-            .map(|target| planned_target(policy, target, planned))
+            .map(|(index, target)| PlannedTarget {
+                is_degraded: index >= own,
+                ..planned_target(policy, target, planned)
+            })
             .collect(),
     }
 }
@@ -167,6 +196,7 @@ fn planned_target<'p>(
             _ => path,
         },
         model: &target.model,
+        is_degraded: false,
         sent_as: &target.sent_as,
         max_tokens: max_output.unwrap_or(MAX_TOKENS),
         context: context.unwrap_or_default(),

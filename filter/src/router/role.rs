@@ -9,7 +9,9 @@ use super::admit::{self, Admission};
 use super::candidates::{self, Candidates, candidates};
 use super::cascade::{Cascade, Next, Said};
 use super::classifying::{Asked, Asking, Worker};
+use super::deadline;
 use super::decide::{self, Access, Decision, Source, Verdict};
+use super::degrade::Canned;
 use super::plan;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::models;
@@ -17,13 +19,16 @@ use crate::chat::request::{self, ChatRequest, Dialect};
 use crate::http::{Action, CalloutEnd, Headers, Host, Reply};
 use crate::messages::{self, view};
 use crate::policy::{AUTO, Api, Policy, TierName};
-use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, unreachable_error};
+use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, moves_on, unreachable_error};
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::Outcome;
 use crate::telemetry::headers as names;
 use crate::telemetry::metrics::metric_name;
-use crate::telemetry::report::{self, Planned, Report};
+use crate::telemetry::report::{self, Planned, Report, Told};
 use crate::telemetry::state::{self, Attempts};
+
+/// Whether an SDK may send the request again by itself, whatever the status.
+const SHOULD_RETRY: &str = "x-should-retry";
 
 /// Why a request to count tokens went to the default tier.
 pub const COUNTED: &str = "tokens are counted without asking the classifier";
@@ -56,6 +61,13 @@ pub enum Event<'a> {
     ResponseBody {
         body: &'a [u8],
         end_of_stream: bool,
+    },
+    /// The time that [`Action::AnswerWithin`] gave is over, and the answer's headers are not there.
+    OutOfTime {
+        /// As they are in filter state [`state::PLAN`].
+        attempts: Attempts,
+        /// An attempt has begun that is not among them.
+        is_under_way: bool,
     },
     /// The exchange is over, one way or another.
     Done,
@@ -92,9 +104,18 @@ enum State {
     Passing,
     Reading(Admitted),
     Asking(Box<Undecided>),
-    HandedOver,
+    HandedOver(Handed),
     /// A failed answer is held until it is whole.
     Failing(Failing),
+}
+
+/// What may become of a request that nobody answers.
+#[derive(Debug)]
+struct Handed {
+    stream: bool,
+    /// For all attempts together.
+    budget: Duration,
+    canned: Option<Canned>,
 }
 
 #[derive(Debug)]
@@ -104,6 +125,10 @@ struct Failing {
     attempts: Attempts,
     /// A provider's, whose words are weighed; else Envoy's own.
     is_from_provider: bool,
+    /// Every target was tried.
+    is_over: bool,
+    /// The client gets this instead.
+    canned: Option<Canned>,
 }
 
 /// A request that waits for the classifier.
@@ -164,7 +189,7 @@ impl Router {
     /// all that there is to say, and nothing is left to do. (A provider that forges it where the provider role is missing
     /// hides that set-up's mistake, and gains nothing.)
     pub fn is_told(&self, headers: &Headers) -> bool {
-        matches!(self.state, State::HandedOver)
+        matches!(self.state, State::HandedOver(_))
             && (200..300).contains(&headers.status())
             && headers.get(names::ROUTED_ATTEMPTS).is_some()
     }
@@ -185,11 +210,18 @@ impl Router {
                 attempts,
                 is_from_provider,
                 end_of_stream,
-            } => self.on_response_headers(&headers, attempts, is_from_provider, end_of_stream),
+            } => {
+                let from = (is_from_provider, end_of_stream);
+                self.on_response_headers(&headers, attempts, from, host)
+            }
             Event::ResponseBody {
                 body,
                 end_of_stream,
-            } => self.on_response_body(body, end_of_stream),
+            } => self.on_response_body(body, end_of_stream, host),
+            Event::OutOfTime {
+                attempts,
+                is_under_way,
+            } => self.on_out_of_time(attempts, is_under_way, host),
             Event::Done => {
                 if let State::Asking(undecided) = self.take_state() {
                     undecided.asking.abandon(worker);
@@ -530,7 +562,11 @@ impl Router {
             client: self.client,
             random: host.random(),
         };
-        let Candidates { targets, skipped } = match candidates(&self.policy, asked) {
+        let Candidates {
+            targets,
+            skipped,
+            degraded,
+        } = match candidates(&self.policy, asked) {
             Ok(candidates) => candidates,
             Err(refusal) => return vec![self.refuse(&refusal)],
         };
@@ -542,6 +578,7 @@ impl Router {
             plan::Planned {
                 choice: &decision.choice,
                 targets: &targets,
+                degraded,
                 request,
                 body_len,
                 client: self.client,
@@ -549,6 +586,8 @@ impl Router {
                 told: &decided,
             },
         );
+        let budget = plan::budget(&self.policy, &decision.choice, request.stream).total;
+        let canned = Canned::of(&self.policy, &decision.choice, request, self.client);
         let first = plan.targets.first();
         let first = first.map_or(&b""[..], |target| target.cluster.as_bytes());
         let reserved = admit::reserved(client).into_iter();
@@ -565,6 +604,7 @@ impl Router {
             Action::SetState(state::PLAN, plan.encode()),
             Action::SetState(state::CLUSTER, first.to_vec()),
             Action::ClearRouteCache,
+            Action::AnswerWithin(budget),
         ]);
         if self.policy.log_reason {
             let reason = names::clean(&decision.reason).into_bytes();
@@ -586,7 +626,11 @@ impl Router {
             })
             .collect();
         report.decided = decided;
-        self.state = State::HandedOver;
+        self.state = State::HandedOver(Handed {
+            stream: request.stream,
+            budget,
+            canned,
+        });
         actions
     }
 
@@ -596,22 +640,34 @@ impl Router {
         &mut self,
         headers: &Headers,
         attempts: Attempts,
-        is_from_provider: bool,
-        end_of_stream: bool,
+        (is_from_provider, end_of_stream): (bool, bool),
+        host: &dyn Host,
     ) -> Vec<Action> {
         let Some(report) = &self.report else {
             return vec![Action::Continue];
         };
-        if matches!(self.state, State::HandedOver) && is_from_provider && attempts.begun == 0 {
+        let is_handed_over = matches!(self.state, State::HandedOver(_));
+        if is_handed_over && is_from_provider && attempts.begun == 0 {
             return self.unadapted();
         }
         let status = headers.status();
-        let is_handed_over = matches!(self.state, State::HandedOver);
         let failed = is_handed_over && status >= 300 && is_from_provider;
-        // Envoy's words are OpenAI's (`local_reply_config`): for a client of Messages they are put into its form.
+        // Envoy's own words, when it was through with the targets.
+        let is_given_up = is_handed_over
+            && !is_from_provider
+            && (matches!(status, 503 | 504) || (status >= 500 && attempts.begun > 0));
+        // They are OpenAI's (`local_reply_config`): for a client of Messages they are put into its form.
         let is_foreign = !is_from_provider && status >= 400 && self.client.is_messages();
-        if !failed && !is_foreign {
-            return enrich(report, headers, &attempts);
+        let would_move_on = match is_from_provider {
+            true => moves_on(status),
+            false => matches!(status, 502..=504) && attempts.begun > 0,
+        };
+        let canned = match std::mem::replace(&mut self.state, State::Passing) {
+            State::HandedOver(handed) => handed.canned.filter(|_| would_move_on),
+            _ => None,
+        };
+        if !failed && !is_foreign && canned.is_none() {
+            return enrich(report, headers, &attempts, is_given_up);
         }
         let kept = headers
             .0
@@ -626,15 +682,23 @@ impl Router {
             headers: kept,
             attempts,
             is_from_provider,
+            is_over: failed || is_given_up,
+            canned,
         };
-        if end_of_stream || (is_from_provider && !is_read(headers)) {
-            return vec![self.fail(b"", failing)];
+        let is_heard = is_read(headers) && failing.canned.is_none();
+        if end_of_stream || (is_from_provider && !is_heard) {
+            return self.fail(b"", failing, host);
         }
         self.state = State::Failing(failing);
         vec![Action::Pause]
     }
 
-    fn on_response_body(&mut self, body: &[u8], end_of_stream: bool) -> Vec<Action> {
+    fn on_response_body(
+        &mut self,
+        body: &[u8],
+        end_of_stream: bool,
+        host: &dyn Host,
+    ) -> Vec<Action> {
         if !self.reads_response_body() {
             return vec![Action::Continue];
         }
@@ -646,7 +710,36 @@ impl Router {
             return vec![Action::Continue];
         };
         let read = if is_too_large { b"" } else { body };
-        vec![self.fail(read, failing)]
+        self.fail(read, failing, host)
+    }
+
+    /// There is no time left: nobody is waited for any more.
+    fn on_out_of_time(
+        &mut self,
+        mut attempts: Attempts,
+        is_under_way: bool,
+        host: &dyn Host,
+    ) -> Vec<Action> {
+        let handed = match self.take_state() {
+            State::HandedOver(handed) => handed,
+            other => {
+                self.state = other;
+                return Vec::new();
+            }
+        };
+        // What it says goes out with this reply, which passes this role once more.
+        let report = self.report.take().unwrap_or_default();
+        if is_under_way {
+            deadline::time_out(&mut attempts, &report.targets);
+        }
+        if let Some(canned) = handed.canned {
+            return canned.reply(owned(report.unserved(&attempts)), host);
+        }
+        let error = deadline::error(handed.stream, handed.budget);
+        let mut reply = messages::error::reply(self.client, &error);
+        reply.headers.extend(owned(report.headers(&attempts)));
+        reply.headers.push(no_retry());
+        vec![Action::Reply(reply)]
     }
 
     /// A provider was sent the client's request as it came: whatever it answered is not given out, so that nobody
@@ -665,15 +758,20 @@ impl Router {
     }
 
     /// The answer when every attempt failed, in the client's form.
-    fn fail(&mut self, body: &[u8], failing: Failing) -> Action {
+    fn fail(&mut self, body: &[u8], failing: Failing, host: &dyn Host) -> Vec<Action> {
         self.state = State::Passing;
         let Failing {
             status,
             headers: mut kept,
             attempts,
             is_from_provider,
+            is_over,
+            canned,
         } = failing;
-        let report = self.report.get_or_insert_default();
+        let report = self.report.take().unwrap_or_default();
+        if let Some(canned) = canned {
+            return canned.reply(owned(report.unserved(&attempts)), host);
+        }
         let (status, body) = match is_from_provider {
             true => last_error(report.served_by(&attempts), &attempts, status, body),
             false => (status, body.to_vec()),
@@ -682,9 +780,11 @@ impl Router {
             true => messages::error::from_openai(status, &body),
             false => body,
         };
-        let told = report.headers(&attempts).into_iter();
-        kept.extend(told.map(|(name, value)| (name.to_owned(), value.into_owned())));
-        Action::Reply(Reply::json(status, kept, body))
+        kept.extend(owned(report.headers(&attempts)));
+        if is_over {
+            kept.push(no_retry());
+        }
+        vec![Action::Reply(Reply::json(status, kept, body))]
     }
 
     /// The gateway's own error, in the client's form.
@@ -716,9 +816,19 @@ fn last_error(
     }
 }
 
+fn owned(told: Vec<Told>) -> Vec<(String, String)> {
+    let own = |(name, value): Told| (name.to_owned(), value.into_owned());
+    told.into_iter().map(own).collect()
+}
+
+/// The official SDKs obey it: without it they would ask again, and every target would be tried again for each time.
+fn no_retry() -> (String, String) {
+    (SHOULD_RETRY.to_owned(), "false".to_owned())
+}
+
 /// Let an answer that the provider role did not finish go to the client: with what it is told, and without what only the
-/// gateway may say.
-fn enrich(report: &Report, headers: &Headers, attempts: &Attempts) -> Vec<Action> {
+/// gateway may say. `is_over`: every target was tried.
+fn enrich(report: &Report, headers: &Headers, attempts: &Attempts, is_over: bool) -> Vec<Action> {
     let names = headers.0.iter().map(|(name, _)| name);
     let removed = names.filter(|name| is_removed_from_response(name));
     let mut actions: Vec<Action> = removed
@@ -726,6 +836,9 @@ fn enrich(report: &Report, headers: &Headers, attempts: &Attempts) -> Vec<Action
         .collect();
     let told = report.headers(attempts).into_iter();
     actions.extend(told.map(|(name, value)| Action::SetResponseHeader(name, value)));
+    if is_over {
+        actions.push(Action::SetResponseHeader(SHOULD_RETRY, "false".into()));
+    }
     actions.push(Action::Continue);
     actions
 }
@@ -734,7 +847,7 @@ fn enrich(report: &Report, headers: &Headers, attempts: &Attempts) -> Vec<Action
 fn is_kept_on_failure(name: &str) -> bool {
     matches!(
         name,
-        "retry-after" | "retry-after-ms" | "x-should-retry" | "x-request-id" | "request-id"
+        "retry-after" | "retry-after-ms" | "x-request-id" | "request-id"
     ) || name.starts_with("x-ratelimit-")
 }
 

@@ -10,7 +10,7 @@ const POLICY: &str = r#"{
   "admit": {"max_body": 4096},
   "tiers": {
     "fast": {"description": "short", "targets": [{"provider": "a", "model": "m-a"}, {"provider": "b", "model": "m-b"}],
-             "timeouts": {"first_event": "3s", "one_shot": "40s"}},
+             "timeouts": {"first_token": "3s", "one_shot": "40s"}},
     "slow": {"description": "long", "targets": [{"provider": "b", "model": "m-slow"}]}
   },
   "providers": {"a": {"cluster": "ca", "api": "openai", "host": "a.test", "pass_headers": ["x-pass"]},
@@ -272,7 +272,11 @@ fn the_classifier_decides_and_the_answer_says_so() {
         ("x-routed-model", "m-slow"),
         ("x-routed-attempts", "b=timeout"),
     ];
-    assert_eq!(response_headers(&told), [&attempted[..], &decided].concat());
+    let over = [("x-should-retry", "false")];
+    assert_eq!(
+        response_headers(&told),
+        [&attempted[..], &decided, &over].concat()
+    );
     for removed in ["set-cookie", "x-routing-confidence"] {
         assert!(told.contains(&Action::RemoveResponseHeader(removed.into())));
     }

@@ -27,6 +27,10 @@ pub const ROUTING_DROPPED: &str = "x-routing-dropped";
 /// Targets that were not tried and why, `provider/model=why` each; absent where none was.
 pub const ROUTING_SKIPPED: &str = "x-routing-skipped";
 
+/// Who answers instead, when everybody failed whom the tier names: `tier fast`, or `answer` for the policy's own words; absent
+/// where nothing was degraded.
+pub const ROUTING_DEGRADED: &str = "x-routing-degraded";
+
 /// Every response header of the contract.
 pub const RESPONSE: &[&str] = &[
     ROUTED_PROVIDER,
@@ -39,6 +43,7 @@ pub const RESPONSE: &[&str] = &[
     CLASSIFICATION_TIME,
     ROUTING_DROPPED,
     ROUTING_SKIPPED,
+    ROUTING_DEGRADED,
 ];
 
 /// Characters of a header's value.

@@ -40,6 +40,13 @@ impl Report {
         self.targets.get(attempts.target)
     }
 
+    /// The contract's headers for an answer that no provider gave.
+    pub fn unserved(&self, attempts: &Attempts) -> Vec<Told> {
+        let mut told = of_attempts(None, &attempts.outcomes);
+        told.extend(self.decided.iter().cloned());
+        told
+    }
+
     /// The contract's headers of the attempts, then of the decision.
     pub fn headers(&self, attempts: &Attempts) -> Vec<Told> {
         let served_by = self.served_by(attempts).map(|t| (&*t.provider, &*t.model));

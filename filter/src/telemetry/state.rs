@@ -2,6 +2,10 @@
 //!
 //! Keys here are what `set_property` takes; Envoy, and its configuration, see them under `wasm.`.
 
+use std::fmt::Write;
+
+use crate::provider::judge::Outcome;
+
 /// The plan and the attempts so far: see [`crate::router::handover`].
 pub const PLAN: &str = "pointsman.plan";
 /// The cluster of the attempt that comes next: the route reads it.
@@ -23,8 +27,11 @@ pub const CACHED_TOKENS: &str = "pointsman.cached_tokens";
 pub const CACHE_WRITE_TOKENS: &str = "pointsman.cache_write_tokens";
 /// Of the output: thinking.
 pub const REASONING_TOKENS: &str = "pointsman.reasoning_tokens";
-/// `1` when the filter itself answers: `local_reply_config` passes such a body untouched.
+/// [`REPLY_JSON`] or [`REPLY_EVENTS`] when the filter itself answers: `local_reply_config` passes such a body untouched.
 pub const REPLY: &str = "pointsman.reply";
+pub const REPLY_JSON: &[u8] = b"1";
+/// A stream, whole.
+pub const REPLY_EVENTS: &[u8] = b"events";
 
 /// The attempts of a request: how many failed, where the last one went, and how they ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,4 +44,17 @@ pub struct Attempts {
     pub next: usize,
     /// In order, as the client is told: `openai=503, anthropic=200`.
     pub outcomes: String,
+}
+
+// === impl Attempts ===
+
+impl Attempts {
+    /// Write down how one more ended.
+    pub fn add(&mut self, provider: &str, outcome: Outcome) {
+        if !self.outcomes.is_empty() {
+            self.outcomes.push_str(", ");
+        }
+        // Writing to a String does not fail.
+        let _ = write!(self.outcomes, "{provider}={outcome}");
+    }
 }

@@ -15,9 +15,9 @@ const FAST: &[(&str, &str)] = &[("x-llm-policy", "fast")];
 
 /// An attempt may take this long, one-shot or to its first event.
 fn with_timeout(time: &str) -> Options {
-    let timeouts = format!("timeouts: {{first_event: {time}, one_shot: {time}}}");
+    let timeouts = format!("timeouts: {{first_token: {time}, one_shot: {time}}}");
     Options {
-        policy: POLICY.replace("timeouts: {first_event: 1s, one_shot: 1s}", &timeouts),
+        policy: POLICY.replace("timeouts: {first_token: 1s, one_shot: 1s}", &timeouts),
         ..Options::default()
     }
 }

@@ -29,7 +29,7 @@ providers:
   alpha: {cluster: alpha, api: openai, host: alpha.test}
   beta: {cluster: beta, api: openai, host: beta.test}
   gamma: {cluster: gamma, api: anthropic, host: gamma.test}
-timeouts: {first_event: 10s, one_shot: 10s}
+timeouts: {first_token: 10s, one_shot: 10s}
 cache: {max_bytes: 0}
 ";
 

@@ -29,7 +29,7 @@ providers:
   alpha: {cluster: alpha, api: openai}
   beta: {cluster: beta, api: openai}
   gamma: {cluster: gamma, api: openai, region: eu}
-timeouts: {first_event: 1s, one_shot: 1s}
+timeouts: {first_token: 1s, one_shot: 1s}
 ";
 
 const FAST: (&str, &str) = ("x-llm-policy", "fast");

@@ -9,6 +9,7 @@
 
 mod admit;
 mod answers;
+mod budget;
 mod cache;
 mod cascade;
 mod classify;

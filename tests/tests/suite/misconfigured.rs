@@ -30,8 +30,8 @@ fn check_error(reply: &Reply, status: u16, code: &str, words: &[&str]) {
 async fn without_the_flag(name: &str, edit: fn(&std::path::Path)) {
     let options = Options {
         policy: POLICY.replace(
-            "first_event: 1s, one_shot: 1s",
-            "first_event: 15s, one_shot: 15s",
+            "first_token: 1s, one_shot: 1s",
+            "first_token: 15s, one_shot: 15s",
         ),
         edit,
         ..Options::default()

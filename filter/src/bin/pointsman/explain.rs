@@ -75,6 +75,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         decision: None,
         attempt_timeout_ms: None,
         order: None,
+        total_timeout_ms: None,
+        degraded_answer: None,
         targets: Vec::new(),
         refusal: None,
     };
@@ -170,7 +172,9 @@ fn route(
     let (decision, provisional) = decided?;
     told.decision = Some(DecisionSeen::of(&decision, provisional));
     let planned = targets::plan(client, policy, &asked, &decision, body)?;
-    told.attempt_timeout_ms = Some(planned.attempt_timeout_ms);
+    told.attempt_timeout_ms = Some(planned.budget.attempt.as_millis());
+    told.total_timeout_ms = Some(planned.budget.total.as_millis());
+    told.degraded_answer = planned.answer;
     told.order = planned.order;
     told.targets = planned.targets;
     // The first target's refusal is the client's answer: no other is tried after one.

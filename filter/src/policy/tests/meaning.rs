@@ -20,8 +20,10 @@ fn defaults() {
     assert_eq!(
         policy.timeouts,
         Timeouts {
-            first_event: Duration::from_secs(15),
-            one_shot: Duration::from_secs(120)
+            first_token: Duration::from_secs(15),
+            one_shot: Duration::from_secs(120),
+            first_token_total: Duration::from_secs(45),
+            one_shot_total: Duration::from_secs(360)
         }
     );
     assert_eq!(
@@ -54,6 +56,7 @@ fn defaults() {
     );
     assert_eq!(policy.tiers[0].timeouts, None);
     assert_eq!(policy.tiers[0].order, Order::Priority);
+    assert_eq!(policy.tiers[0].degrade, None);
 }
 
 #[test]
@@ -102,15 +105,20 @@ fn every_field_is_read() {
     assert_eq!(
         policy.timeouts,
         Timeouts {
-            first_event: Duration::from_millis(1500),
-            one_shot: Duration::from_secs(600)
+            first_token: Duration::from_millis(1500),
+            one_shot: Duration::from_secs(600),
+            first_token_total: Duration::from_millis(4500),
+            one_shot_total: Duration::from_secs(1200)
         }
     );
     assert_eq!(
         policy.tiers[0].timeouts,
         Some(Timeouts {
-            first_event: Duration::from_secs(10),
-            one_shot: Duration::from_secs(600)
+            // Three times its own: the policy's would not do.
+            first_token: Duration::from_secs(10),
+            one_shot: Duration::from_secs(600),
+            first_token_total: Duration::from_secs(30),
+            one_shot_total: Duration::from_secs(1200)
         })
     );
     let weights = |tier: &Tier| tier.targets.iter().map(|t| t.weight).collect::<Vec<_>>();
@@ -125,6 +133,11 @@ fn every_field_is_read() {
     // A share is of a tier, not of a model.
     let nano = &policy.models["gpt-5-nano"].targets;
     assert!(nano.iter().all(|target| target.weight == 0));
+    assert_eq!(
+        policy.tiers[0].degrade,
+        Some(Degrade::Answer(Arc::from("Try again \"later\".")))
+    );
+    assert_eq!(policy.tiers[1].degrade, Some(Degrade::Tier(fast.clone())));
     let azure = &policy.providers["azure"];
     assert_eq!(
         (&*azure.cluster, azure.host.as_str()),

@@ -129,6 +129,14 @@ fn everything_is_bounded() {
         &[with("/tiers/fast/description", json!("x".repeat(1001)))],
         "tiers.fast.description: must have at most 1000 characters",
     );
+    let degrade = |characters| {
+        let answer = json!({"answer": "é".repeat(characters)});
+        with("/tiers/fast/degrade", answer)
+    };
+    check(
+        &[degrade(2001)],
+        "tiers.fast.degrade.answer: must have at most 2000 characters",
+    );
     check(
         &[
             with("/tiers", many(65, tier)),

@@ -1,15 +1,15 @@
 //! The provider role's second half: an attempt's answer is judged, adapted, released or refused, and written down.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::time::Duration;
 
 use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
-use crate::http::{Action, HeaderLine, Headers};
+use crate::http::{Action, EVENTS, HeaderLine, Headers};
 use crate::provider::adapt::{self, Step, Whole, Wire};
 use crate::provider::error;
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::{Outcome, is_event_stream};
+use crate::router::degrade;
 use crate::router::handover;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
@@ -28,6 +28,8 @@ pub(super) struct Serving {
     model: String,
     /// For the metrics.
     tier: String,
+    /// The tier that this target is of, if that is not the decided one.
+    degraded_to: Option<String>,
     pub(super) wire: Wire,
     hold_answer: usize,
     /// No target comes after this attempt's.
@@ -267,7 +269,10 @@ impl ProviderAttempt {
         let mut actions = self.report(outcome);
         if let Some(serving) = &mut self.serving {
             match outcome {
-                Outcome::Status(200..=299) => actions.push(serving.good_headers(body)),
+                Outcome::Status(200..=299) => {
+                    actions.extend(serving.degraded());
+                    actions.push(serving.good_headers(body));
+                }
                 _ => actions.extend(serving.bad_headers()),
             }
         }
@@ -303,18 +308,13 @@ impl ProviderAttempt {
 
     /// Write down how the attempt ended, once. A good one is told to the client with its answer; of a failed one the next
     /// attempt, or the router role's error, must know.
-    fn report(&mut self, outcome: Outcome) -> Vec<Action> {
+    pub(super) fn report(&mut self, outcome: Outcome) -> Vec<Action> {
         self.state = State::Passing;
         let Some(serving) = self.serving.as_mut().filter(|s| !s.is_reported) else {
             return Vec::new();
         };
         serving.is_reported = true;
-        let outcomes = &mut serving.attempts.outcomes;
-        if !outcomes.is_empty() {
-            outcomes.push_str(", ");
-        }
-        // Writing to a String does not fail.
-        let _ = write!(outcomes, "{}={outcome}", serving.provider);
+        serving.attempts.add(&serving.provider, outcome);
         let mut actions = Vec::with_capacity(4);
         if !matches!(outcome, Outcome::Status(200..=299)) {
             actions.extend(serving.point_on(outcome));
@@ -348,6 +348,7 @@ impl Serving {
             provider: target.provider.to_owned(),
             model: target.model.to_owned(),
             tier: plan.tier.to_owned(),
+            degraded_to: target.is_degraded.then(|| plan.degraded_to.to_owned()),
             wire: Wire::new(plan, target),
             hold_answer: plan.hold_answer,
             is_last: attempts.begun >= plan.targets.len(),
@@ -396,13 +397,22 @@ impl Serving {
         }
     }
 
+    /// The client is told, and it is counted, that another tier serves.
+    fn degraded(&mut self) -> Option<Action> {
+        let to = self.degraded_to.as_deref()?;
+        let value = degrade::to_tier(to).into_bytes();
+        let line = (Cow::Borrowed(names::ROUTING_DEGRADED), Cow::Owned(value));
+        self.told.push(line);
+        Some(degrade::count(&self.tier, to))
+    }
+
     /// The headers of an answer that goes to the client: without what is not the provider's to say, and with what the client
     /// is told.
     fn good_headers(&mut self, body: Body) -> Action {
         let (content_type, length) = match body {
             Body::AsItCame => (None, None),
             Body::Json(length) => (Some("application/json"), Some(length.to_string())),
-            Body::Events => (Some("text/event-stream; charset=utf-8"), None),
+            Body::Events => (Some(EVENTS), None),
         };
         let is_ours = |name: &str| {
             content_type.is_some() && matches!(name, "content-type" | "content-length")

@@ -10,6 +10,7 @@ const BODY: &[u8] = br#"{"n":1.0,"model":"auto","big":12345678901234567890123456
 
 fn plan(stream: bool) -> Plan<'static> {
     let target = |name: &'static str| PlannedTarget {
+        is_degraded: false,
         provider: name,
         cluster: name,
         api: Api::OpenAi,
@@ -33,6 +34,7 @@ fn plan(stream: bool) -> Plan<'static> {
         has_reasoning: false,
         many_choices: false,
         tier: "fast",
+        degraded_to: "",
         hold_answer: 100,
         attempt_timeout_ms: 2000,
         user_agent: None,

@@ -17,7 +17,11 @@ pub struct Explanation {
     pub steps: Vec<StepSeen>,
     pub decision: Option<DecisionSeen>,
     /// Until a stream's first event, or until a one-shot answer is whole.
-    pub attempt_timeout_ms: Option<u64>,
+    pub attempt_timeout_ms: Option<u128>,
+    /// For all attempts together.
+    pub total_timeout_ms: Option<u128>,
+    /// The policy's own words, for when all attempts have failed.
+    pub degraded_answer: Option<String>,
     /// Why targets are in this order, where it is not simply the policy's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
@@ -144,6 +148,9 @@ pub struct TargetSeen {
     pub api: Api,
     pub model: String,
     pub sent_as: String,
+    /// The tier that it is of, if the request degrades to that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded_to: Option<String>,
     pub takes: Takes,
     pub dropped: Vec<&'static str>,
     pub refusal: Option<Refusal>,

@@ -139,8 +139,10 @@ fn targets(told: &Explanation, out: &mut dyn Write) -> io::Result<()> {
     for (index, target) in told.targets.iter().enumerate() {
         let label = if index == 0 { "targets" } else { "" };
         let attempt = target.attempt.map_or("-".to_owned(), |n| n.to_string());
+        let degraded = target.degraded_to.as_ref();
+        let degraded = degraded.map_or(String::new(), |tier| format!("; of tier {tier}"));
         let text = format!(
-            "{attempt}  {:provider$}  {:model$}  {:9}  {}",
+            "{attempt}  {:provider$}  {:model$}  {:9}  {}{degraded}",
             target.provider,
             target.model,
             api(target),
@@ -156,7 +158,16 @@ fn targets(told: &Explanation, out: &mut dyn Write) -> io::Result<()> {
             Some(true) => "until its first event",
             _ => "until it is whole",
         };
-        line(out, "", &format!("{limit} ms for each, {until}"))?;
+        let total = told.total_timeout_ms.unwrap_or(limit);
+        let text = format!("{limit} ms for each, {total} ms for all together, {until}");
+        line(out, "", &text)?;
+    }
+    if let Some(words) = &told.degraded_answer {
+        line(
+            out,
+            "",
+            &format!("when all have failed, the policy answers: {words}"),
+        )?;
     }
     Ok(())
 }

@@ -5,14 +5,17 @@ use pointsman::policy::{Order, Policy, Sticky};
 use pointsman::provider::adapt::{Unadaptable, Wire};
 use pointsman::router::candidates::{self, Skipped};
 use pointsman::router::decide::{Access, Asked, Decision};
+use pointsman::router::degrade;
 use pointsman::router::order;
-use pointsman::router::plan::{self, Planned, PlannedTarget};
+use pointsman::router::plan::{self, Budget, Planned, PlannedTarget};
 
 use super::Client;
 use super::explanation::{Refusal, Takes, TargetSeen};
 
 pub struct Seen {
-    pub attempt_timeout_ms: u64,
+    pub budget: Budget,
+    /// What the policy says itself when all of them have failed.
+    pub answer: Option<String>,
     /// In words, where it is not simply the policy's.
     pub order: Option<String>,
     pub targets: Vec<TargetSeen>,
@@ -31,7 +34,11 @@ pub fn plan(
 ) -> Result<Seen, ErrorReply> {
     let access = Access::of(policy, asked.caller);
     let named = order::providers(policy, &access, asked.headers)?;
-    let candidates::Candidates { targets, skipped } = candidates::candidates(
+    let candidates::Candidates {
+        targets,
+        skipped,
+        degraded,
+    } = candidates::candidates(
         policy,
         candidates::Asked {
             choice: &decision.choice,
@@ -48,6 +55,7 @@ pub fn plan(
         Planned {
             choice: &decision.choice,
             targets: &targets,
+            degraded,
             request: asked.request,
             body_len: body.len(),
             client: client.dialect,
@@ -62,6 +70,7 @@ pub fn plan(
         let span = Some(planned.model_span.clone());
         let mut found = TargetSeen {
             attempt: Some(index + 1),
+            degraded_to: target.is_degraded.then(|| planned.degraded_to.to_owned()),
             takes: match wire.passes() {
                 true => Takes::AsItIs,
                 false => Takes::Translated,
@@ -91,7 +100,8 @@ pub fn plan(
     }
     seen.extend(skipped.iter().map(unplanned));
     Ok(Seen {
-        attempt_timeout_ms: planned.attempt_timeout_ms,
+        budget: plan::budget(policy, &decision.choice, asked.request.stream),
+        answer: degrade::words(policy, &decision.choice, client.dialect).map(ToString::to_string),
         order: order_words(policy, asked, decision, &named),
         targets: seen,
         refusal,
@@ -145,6 +155,7 @@ fn of_plan(target: &PlannedTarget<'_>) -> TargetSeen {
         api: target.api,
         model: target.model.to_owned(),
         sent_as: target.sent_as.to_owned(),
+        degraded_to: None,
         takes: Takes::LeftOut,
         dropped: Vec::new(),
         refusal: None,
@@ -161,6 +172,7 @@ fn unplanned(skipped: &Skipped<'_>) -> TargetSeen {
         api: target.provider.api,
         model: target.model.to_string(),
         sent_as: target.sent_as.to_string(),
+        degraded_to: None,
         takes: Takes::LeftOut,
         dropped: Vec::new(),
         refusal: None,
