@@ -16,9 +16,11 @@ use crate::messages;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
 use crate::telemetry::state::{self, Attempts};
+use crate::worker::Worker;
 
 mod released;
 mod response;
+mod settled;
 
 use response::Serving;
 
@@ -60,6 +62,8 @@ pub enum Event<'a> {
     },
     /// The attempt is over. `connect_failed`: it never had a connection.
     Done { connect_failed: bool },
+    /// It is over because the client went away.
+    Left,
 }
 
 /// What the attempts of one worker share: what was warned of already.
@@ -97,12 +101,21 @@ enum State {
     /// A stream that was released.
     Streaming(Box<adapt::Stream>),
     HoldingAnswer,
-    /// An error that goes to the client, and what it will be reported as.
+    /// An error that goes to the client, or whose body may tell what it is, and what it will be reported as.
     HoldingError {
         outcome: Outcome,
-        /// Its body may tell that it is the gateway's fault.
-        is_read: bool,
+        reads: Reads,
     },
+}
+
+/// What the body of an error is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Nothing,
+    /// It may tell that it is the gateway's fault.
+    HiddenFault,
+    /// It may tell a quota that is used up from a rate limit.
+    Limits,
 }
 
 #[derive(Debug)]
@@ -132,15 +145,19 @@ impl ProviderAttempt {
         match &self.state {
             State::JudgingStream(_, seen) => Some(*seen..buffered),
             State::HoldingAnswer if end_of_stream => Some(0..buffered),
-            State::HoldingError { is_read: true, .. } if end_of_stream => Some(0..buffered),
+            State::HoldingError {
+                reads: Reads::HiddenFault | Reads::Limits,
+                ..
+            } if end_of_stream => Some(0..buffered),
             State::HoldingAnswer | State::HoldingError { .. } => Some(0..0),
             _ => None,
         }
     }
 
     /// Advance.
-    pub fn on(&mut self, event: Event<'_>, warned: &mut Warned, host: &dyn Host) -> Vec<Action> {
-        match event {
+    pub fn on(&mut self, event: Event<'_>, worker: &mut Worker, host: &dyn Host) -> Vec<Action> {
+        let warned = &mut worker.warned;
+        let mut actions = match event {
             Event::RequestHeaders {
                 headers,
                 handed_over,
@@ -175,7 +192,18 @@ impl ProviderAttempt {
                 actions.extend(self.spent());
                 actions
             }
+            Event::Left => {
+                let mut actions = self.report(Outcome::ClientLeft);
+                actions.extend(self.spent());
+                actions
+            }
+        };
+        if let Some(ended) = self.take_ended() {
+            // Before what lets the answer go on.
+            let said = self.settle(ended, worker, host);
+            actions.splice(..0, said);
         }
+        actions
     }
 
     fn on_request(
@@ -190,6 +218,9 @@ impl ProviderAttempt {
         let Some((plan, mut attempts)) = Plan::decode(&handed_over) else {
             return misconfigured("the router role and the provider role are not of one version");
         };
+        if attempts.begun > 0 && attempts.next >= plan.targets.len() {
+            return self.end_chain(&plan, &attempts);
+        }
         let mut actions = Vec::new();
         let index = match attempts.begun {
             0 => 0,

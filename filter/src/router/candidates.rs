@@ -27,7 +27,7 @@ pub struct Candidates<'p> {
     pub skipped: Vec<Skipped<'p>>,
 }
 
-/// A target that is not tried.
+/// A target that is not tried, or only after all others.
 #[derive(Debug, Clone, Copy)]
 pub struct Skipped<'p> {
     pub target: &'p Target,
@@ -40,6 +40,8 @@ pub enum Why {
     NotAllowed,
     /// Tokens are counted by providers of `api: anthropic` only: what they count is the client's own body.
     CannotCount,
+    /// It failed lately: it is tried when all others have failed.
+    CoolingDown,
 }
 
 /// The candidates of a choice.
@@ -166,6 +168,7 @@ impl Why {
         match self {
             Why::NotAllowed => "this caller may not use the model",
             Why::CannotCount => "only api anthropic counts tokens",
+            Why::CoolingDown => "it failed lately, and is tried last",
         }
     }
 }
@@ -176,6 +179,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Why::NotAllowed => "not_allowed",
             Why::CannotCount => "cannot_count",
+            Why::CoolingDown => "cooldown",
         })
     }
 }

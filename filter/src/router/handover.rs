@@ -8,11 +8,12 @@ use std::borrow::Cow;
 
 use super::plan::{MAX_ATTEMPTS, Plan, PlannedTarget};
 use crate::chat::request::Dialect;
+use crate::health::{Key, Rules, Standing};
 use crate::policy::{Api, Unsupported};
 use crate::telemetry::state::Attempts;
 
 /// The first byte; changes with the layout.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Headers that one target may have at most.
 const MAX_HEADERS: usize = 256;
@@ -92,6 +93,7 @@ impl Plan<'_> {
         out.push(flags([self.stream, self.include_usage, self.has_reasoning]));
         push_text(self.tier, &mut out);
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
+        self.health.encode(&mut out);
         push_text(self.user_agent.unwrap_or_default(), &mut out);
         push_pairs(&self.told, &mut out);
         push_number(self.targets.len(), &mut out);
@@ -116,6 +118,8 @@ impl Plan<'_> {
                 target.prompt_cache,
                 target.stream_usage,
             ]));
+            out.push(target.standing.to_byte());
+            out.extend_from_slice(&target.key.0.to_le_bytes());
             out.extend_from_slice(&target.max_tokens.to_le_bytes());
             push_pairs(&target.headers, &mut out);
         }
@@ -171,6 +175,7 @@ impl<'a> Plan<'a> {
         let [stream, include_usage, has_reasoning] = rest.flags()?;
         let tier = rest.text()?;
         let attempt_timeout_ms = rest.long()?;
+        let health = Rules::decode(rest.take(Rules::SIZE)?)?;
         let user_agent = rest.text()?;
         let told = rest.pairs()?;
         let count = rest.number().filter(|count| *count <= MAX_ATTEMPTS)?;
@@ -188,6 +193,7 @@ impl<'a> Plan<'a> {
             tier,
             hold_answer,
             attempt_timeout_ms,
+            health,
             user_agent: (!user_agent.is_empty()).then_some(user_agent),
             told,
             targets,
@@ -251,6 +257,8 @@ impl<'a> Rest<'a> {
             _ => return None,
         };
         let [refuse, prompt_cache, stream_usage] = self.flags()?;
+        let standing = Standing::from_byte(self.byte()?)?;
+        let key = Key(self.long()?);
         let max_tokens = u32::from_le_bytes(self.take(size_of::<u32>())?.try_into().ok()?);
         let headers = self.pairs()?;
         Some(PlannedTarget {
@@ -269,6 +277,8 @@ impl<'a> Rest<'a> {
             },
             prompt_cache,
             stream_usage,
+            key,
+            standing,
             headers,
         })
     }
@@ -293,6 +303,8 @@ mod tests {
             unsupported: Unsupported::Refuse,
             prompt_cache: false,
             stream_usage: true,
+            key: Key(u64::MAX),
+            standing: Standing::Probe,
             headers: headers.to_vec(),
         }
     }
@@ -308,6 +320,7 @@ mod tests {
             tier: "fast",
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,
+            health: Rules::default(),
             user_agent,
             told: vec![("x-routing-tier", "fast")],
             targets,

@@ -9,3 +9,4 @@ pub mod decide;
 pub mod handover;
 pub mod plan;
 pub mod role;
+pub mod standing;

@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::decide::Choice;
 use crate::chat::request::{ChatRequest, Dialect};
+use crate::health::{Key, Rules, Standing};
 use crate::http::Headers;
 use crate::policy::{Api, Policy, Target, Timeouts, Unsupported};
 use crate::provider::{anthropic, gemini, openai};
@@ -38,6 +40,7 @@ pub struct Plan<'a> {
     /// Bytes of a one-shot answer to hold at most.
     pub hold_answer: usize,
     pub attempt_timeout_ms: u64,
+    pub health: Rules,
     pub user_agent: Option<&'a str>,
     /// What the client is told of the decision: the contract's response headers.
     pub told: Vec<(&'a str, &'a str)>,
@@ -61,6 +64,8 @@ pub struct PlannedTarget<'a> {
     pub unsupported: Unsupported,
     pub prompt_cache: bool,
     pub stream_usage: bool,
+    pub key: Key,
+    pub standing: Standing,
     /// What policy sets, and what of the client's it lets pass to this provider.
     pub headers: Vec<(&'a str, &'a str)>,
 }
@@ -74,11 +79,22 @@ pub fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
     of_tier.unwrap_or(policy.timeouts)
 }
 
+/// How long one attempt may take until its first event, or until its one-shot answer is whole.
+pub fn attempt_timeout(policy: &Policy, choice: &Choice, stream: bool) -> Duration {
+    let timeouts = timeouts(policy, choice);
+    match stream {
+        true => timeouts.first_event,
+        false => timeouts.one_shot,
+    }
+}
+
 /// What a plan is made from, beside the policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Planned<'p> {
     pub choice: &'p Choice,
     pub targets: &'p [&'p Target],
+    /// Of each of them; one that is not there is healthy.
+    pub standings: &'p [Standing],
     pub request: &'p ChatRequest,
     pub body_len: usize,
     pub client: Dialect,
@@ -91,14 +107,9 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
     let Planned {
         choice, request, ..
     } = planned;
-    let timeouts = timeouts(policy, choice);
-    let attempt_timeout = if request.stream {
-        timeouts.first_event
-    } else {
-        timeouts.one_shot
-    };
+    let attempt_timeout = attempt_timeout(policy, choice, request.stream);
     let told = planned.told.iter();
-    let targets = planned.targets.iter();
+    let targets = planned.targets.iter().enumerate();
     Plan {
         body_len: planned.body_len,
         model_span: request.model_span.clone(),
@@ -109,10 +120,14 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
         tier: tier_label(choice),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
+        health: policy.health,
         user_agent: planned.headers.text("user-agent"),
         told: told.map(|(name, value)| (*name, &**value)).collect(),
         targets: targets
-            .map(|target| planned_target(policy, target, planned))
+            .map(|(at, target)| PlannedTarget {
+                standing: planned.standings.get(at).copied().unwrap_or_default(),
+                ..planned_target(policy, target, planned)
+            })
             .collect(),
     }
 }
@@ -165,6 +180,8 @@ fn planned_target<'p>(
         unsupported: provider.unsupported,
         prompt_cache: provider.prompt_cache,
         stream_usage: provider.stream_usage,
+        key: Key::of(target),
+        standing: Standing::Healthy,
         headers: of_api.chain(set).chain(passed).collect(),
     }
 }

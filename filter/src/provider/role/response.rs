@@ -4,18 +4,19 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
+use super::{NO_HOST_HEADER, ProviderAttempt, Reads, State, TIMER_SLACK, Warned};
+use crate::health::signs::{self, Said, Sign};
+use crate::health::{Key, Rules, Standing};
 use crate::http::{Action, HeaderLine, Headers};
 use crate::provider::adapt::{self, Step, Whole, Wire};
 use crate::provider::error;
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::{Outcome, is_event_stream};
-use crate::router::handover;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
 use crate::telemetry::metrics::metric_name;
 use crate::telemetry::report;
-use crate::telemetry::state::{self, Attempts};
+use crate::telemetry::state::Attempts;
 use crate::telemetry::tokens::Tokens;
 
 /// The status of an answer that turned out to be none; Envoy retries it.
@@ -24,8 +25,8 @@ const BAD_ANSWER: &str = "502";
 /// Whom this attempt asks, and what it will report.
 #[derive(Debug)]
 pub(super) struct Serving {
-    provider: String,
-    model: String,
+    pub(super) provider: String,
+    pub(super) model: String,
     /// For the metrics.
     tier: String,
     pub(super) wire: Wire,
@@ -33,16 +34,31 @@ pub(super) struct Serving {
     /// No target comes after this attempt's.
     is_last: bool,
     timeout: Duration,
-    started: Duration,
+    pub(super) started: Duration,
     pub(super) handed_over: Vec<u8>,
     /// This attempt included; its outcome is not, until it is reported.
-    attempts: Attempts,
+    pub(super) attempts: Attempts,
+    pub(super) health: Rules,
+    pub(super) key: Key,
+    pub(super) standing: Standing,
+    /// What the body of an error said of the provider's limits.
+    said: Said,
+    /// How the attempt ended, until that was learnt from.
+    pub(super) ended: Option<Ended>,
     /// What the client is told of the decision, and of what the provider was not.
     pub(super) told: Vec<HeaderLine>,
     /// The answer's headers as they came.
     answer: Headers,
     pub(super) is_reported: bool,
     pub(super) tokens: Tokens,
+}
+
+/// How an attempt ended, for those that come after it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) sign: Sign,
+    /// Envoy may retry.
+    pub(super) moves_on: bool,
 }
 
 /// What the answer's headers say of its body.
@@ -141,11 +157,14 @@ impl ProviderAttempt {
         }
         // The router role reads it whole. Held here, an error that stalls or breaks off still ends by the attempt's
         // timeout or its reset; released, it would hang.
-        if goes_to_client && !end_of_stream && error::is_read(headers) {
-            self.state = State::HoldingError {
-                outcome,
-                is_read: status == 400 && error::hides_faults(serving.wire.api()),
-            };
+        let reads = match status {
+            400 if error::hides_faults(serving.wire.api()) => Reads::HiddenFault,
+            429 if serving.health.cooldown.is_some() => Reads::Limits,
+            _ => Reads::Nothing,
+        };
+        let is_held = goes_to_client || reads == Reads::Limits;
+        if is_held && !end_of_stream && error::is_read(headers) {
+            self.state = State::HoldingError { outcome, reads };
             actions.push(Action::Pause);
             return actions;
         }
@@ -188,17 +207,23 @@ impl ProviderAttempt {
                     false => self.reject(Outcome::BadEvent),
                 }
             }
-            State::HoldingError { outcome, is_read }
+            State::HoldingError { outcome, reads }
                 if !end_of_stream && buffered <= error::MAX_ERROR_BODY =>
             {
-                self.state = State::HoldingError { outcome, is_read };
+                self.state = State::HoldingError { outcome, reads };
                 vec![Action::Pause]
             }
-            State::HoldingError { outcome, is_read } => {
-                let api = self.serving.as_ref().map(|s| s.wire.api());
-                let fault = api
-                    .filter(|_| is_read)
-                    .and_then(|api| error::hidden_fault(api, bytes));
+            State::HoldingError { outcome, reads } => {
+                let fault = match (reads, &mut self.serving) {
+                    (Reads::HiddenFault, Some(serving)) => {
+                        error::hidden_fault(serving.wire.api(), bytes)
+                    }
+                    (Reads::Limits, Some(serving)) => {
+                        serving.said = signs::read_body(bytes);
+                        None
+                    }
+                    _ => None,
+                };
                 let Some(status) = fault else {
                     return self.release(outcome, Body::AsItCame);
                 };
@@ -295,7 +320,7 @@ impl ProviderAttempt {
 
     /// Write down how the attempt ended, once. A good one is told to the client with its answer; of a failed one the next
     /// attempt, or the router role's error, must know.
-    fn report(&mut self, outcome: Outcome) -> Vec<Action> {
+    pub(super) fn report(&mut self, outcome: Outcome) -> Vec<Action> {
         self.state = State::Passing;
         let Some(serving) = self.serving.as_mut().filter(|s| !s.is_reported) else {
             return Vec::new();
@@ -307,9 +332,15 @@ impl ProviderAttempt {
         }
         // Writing to a String does not fail.
         let _ = write!(outcomes, "{}={outcome}", serving.provider);
-        let mut actions = Vec::with_capacity(4);
+        let mut actions = Vec::with_capacity(6);
+        serving.ended = Some(Ended {
+            sign: match serving.health.cooldown {
+                Some(_) => signs::read(outcome, &serving.answer, serving.said),
+                None => Sign::Nothing,
+            },
+            moves_on: !matches!(outcome, Outcome::Status(200..=299)),
+        });
         if !matches!(outcome, Outcome::Status(200..=299)) {
-            actions.extend(serving.point_on());
             actions.extend(match serving.is_last {
                 true => serving.tokens.log(),
                 false => serving.tokens.unlog(),
@@ -347,29 +378,16 @@ impl Serving {
             started,
             handed_over: Vec::new(),
             attempts,
+            health: plan.health,
+            key: target.key,
+            standing: target.standing,
+            said: Said::default(),
+            ended: None,
             told: Vec::new(),
             answer: Headers::default(),
             is_reported: false,
             tokens: Tokens::default(),
         }
-    }
-
-    /// Where a retry goes, and how the attempts went so far. Envoy asks for it after this attempt has reported its end: `on_done`
-    /// comes before its retry timer.
-    fn point_on(&mut self) -> Vec<Action> {
-        let mut handed_over = std::mem::take(&mut self.handed_over);
-        let Some((plan, _)) = Plan::decode(&handed_over) else {
-            return Vec::new();
-        };
-        let next = next_target(&plan, self.attempts.target);
-        let cluster = plan.targets.get(next).map(|target| target.cluster);
-        let cluster = cluster.unwrap_or_default().as_bytes().to_vec();
-        self.attempts.next = next;
-        handover::set_attempts(&mut handed_over, &self.attempts);
-        vec![
-            Action::SetState(state::PLAN, handed_over),
-            Action::SetState(state::CLUSTER, cluster),
-        ]
     }
 
     /// The client is told what the provider was not.
@@ -431,10 +449,4 @@ impl Serving {
         ];
         self.tokens.count(tags)
     }
-}
-
-/// The target after this one, by its index; after the last the last again, should Envoy retry more often than planned.
-fn next_target(plan: &Plan<'_>, target: usize) -> usize {
-    let last = plan.targets.len().saturating_sub(1);
-    target.saturating_add(1).min(last)
 }

@@ -1,5 +1,7 @@
 use super::*;
 use crate::chat::request::Dialect;
+use crate::fnv::Fnv64;
+use crate::health::{Key, Rules, Standing};
 use crate::http::tests::Still;
 use crate::policy::{Api, Unsupported};
 use crate::provider::adapt::Passed;
@@ -20,6 +22,8 @@ fn plan(stream: bool) -> Plan<'static> {
         unsupported: Unsupported::Drop,
         prompt_cache: false,
         stream_usage: false,
+        key: Key(Fnv64::default().bytes(name.as_bytes()).0),
+        standing: Standing::Healthy,
         headers: vec![("x-own", name)],
     };
     Plan {
@@ -32,6 +36,7 @@ fn plan(stream: bool) -> Plan<'static> {
         tier: "fast",
         hold_answer: 100,
         attempt_timeout_ms: 2000,
+        health: Rules::default(),
         user_agent: None,
         told: vec![("x-routing-tier", "fast")],
         targets: vec![target("a"), target("b")],
@@ -43,7 +48,7 @@ type Before = Option<((usize, usize), &'static str)>;
 
 struct Exchange {
     attempt: ProviderAttempt,
-    warned: Warned,
+    worker: Worker,
     host: Still,
 }
 
@@ -51,13 +56,13 @@ impl Exchange {
     fn new() -> Self {
         Exchange {
             attempt: ProviderAttempt::default(),
-            warned: Warned::default(),
+            worker: Worker::default(),
             host: Still::at(50),
         }
     }
 
     fn on(&mut self, event: Event<'_>) -> Vec<Action> {
-        self.attempt.on(event, &mut self.warned, &self.host)
+        self.attempt.on(event, &mut self.worker, &self.host)
     }
 
     /// Headers of an attempt, with what those before left.
@@ -367,17 +372,17 @@ fn outcomes_follow_one_another() {
 
 #[test]
 fn a_refused_key_is_warned_of_once() {
-    let mut warned = Warned::default();
+    let mut worker = Worker::default();
     let mut given = 0;
     for _ in 0..3 {
         let mut exchange = Exchange::sent(false);
-        exchange.warned = warned;
+        exchange.worker = worker;
         let actions = exchange.answer(&[(":status", "401")], false);
         given += actions
             .iter()
             .filter(|a| matches!(a, Action::Log(log::Level::Error, _)))
             .count();
-        warned = exchange.warned;
+        worker = exchange.worker;
     }
     assert_eq!(given, 1);
 }

@@ -41,6 +41,7 @@ pub fn plan(
         Planned {
             choice: &decision.choice,
             targets: &targets,
+            standings: &[],
             request: asked.request,
             body_len: body.len(),
             client: client.dialect,
