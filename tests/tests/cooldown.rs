@@ -99,86 +99,79 @@ async fn it_opens_after_three_failures_is_probed_by_one_of_fifty_and_recovers() 
     }
 }
 
-/// Each way to fail is a model's own: how often it is asked before it is left alone.
+/// Of the default rules.
 #[tokio::test]
-async fn each_kind_of_trouble_opens_in_its_own_time() {
-    let said = |status, headers: &[(&str, &str)], body: &str| Behaviour::Status {
+async fn what_opens_when_it_comes_back_and_what_does_not_count() {
+    let gateway = start(
+        "cooldown-kinds",
+        policy("").replace("\nproviders:", &tiers()),
+    )
+    .await;
+    a_client_that_leaves_does_not_count(&gateway).await;
+    a_provider_that_says_when_meets_no_request_before_and_one_then(&gateway).await;
+    each_kind_of_trouble_opens_in_its_own_time(&gateway).await;
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+fn said(status: u16, headers: &[(&str, &str)], body: &str) -> Behaviour {
+    let headers = headers.iter().chain([&JSON]);
+    Behaviour::Status {
         status,
         headers: headers
-            .iter()
-            .map(|(n, v)| ((*n).into(), (*v).into()))
+            .map(|(name, value)| ((*name).into(), (*value).into()))
             .collect(),
         body: Bytes::from(body.to_owned()),
-    };
-    const JSON: (&str, &str) = ("content-type", "application/json");
+    }
+}
+
+/// A tier of its own for each way to fail: what alpha does, how often it is asked before it is left alone, and the outcome.
+fn kinds() -> Vec<(&'static str, Behaviour, usize, &'static str)> {
     const SPENT: &str = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
-    let rate = r#"{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}"#;
-    let large = r#"{"error":{"message":"Request too large for m","type":"tokens","code":"rate_limit_exceeded"}}"#;
-    let kinds = [
+    const RATE: &str = r#"{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}"#;
+    const LARGE: &str = r#"{"error":{"message":"Request too large for m","type":"tokens","code":"rate_limit_exceeded"}}"#;
+    const RETRY: (&str, &str) = ("retry-after", "99");
+    const RETRY_MS: (&str, &str) = ("retry-after-ms", "99000");
+    const REACHED: [(&str, &str); 2] = [
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "1m39s"),
+    ];
+    vec![
         ("refused", Behaviour::error(401), 1, "401"),
         ("unknown", Behaviour::error(404), 1, "404"),
         ("unpaid", Behaviour::error(402), 1, "402"),
-        ("spent", said(429, &[JSON], SPENT), 1, "429"),
-        (
-            "told",
-            said(429, &[JSON, ("retry-after", "99")], rate),
-            1,
-            "429",
-        ),
-        (
-            "told-ms",
-            said(429, &[JSON, ("retry-after-ms", "99000")], rate),
-            1,
-            "429",
-        ),
-        (
-            "busy",
-            said(503, &[JSON, ("retry-after", "99")], "{}"),
-            1,
-            "503",
-        ),
-        (
-            "reached",
-            said(
-                429,
-                &[
-                    JSON,
-                    ("x-ratelimit-remaining-requests", "0"),
-                    ("x-ratelimit-reset-requests", "1m39s"),
-                ],
-                rate,
-            ),
-            1,
-            "429",
-        ),
-        ("untold", said(429, &[JSON], rate), 3, "429"),
-        (
-            "too-large",
-            said(429, &[JSON, ("retry-after", "99")], large),
-            9,
-            "429",
-        ),
+        ("spent", said(429, &[], SPENT), 1, "429"),
+        ("told", said(429, &[RETRY], RATE), 1, "429"),
+        ("told-ms", said(429, &[RETRY_MS], RATE), 1, "429"),
+        ("busy", said(503, &[RETRY], "{}"), 1, "503"),
+        ("reached", said(429, &REACHED, RATE), 1, "429"),
+        ("untold", said(429, &[], RATE), 3, "429"),
+        ("too-large", said(429, &[RETRY], LARGE), 9, "429"),
         ("failing", Behaviour::error(500), 3, "500"),
         ("empty", Behaviour::EmptyOk, 3, "empty"),
         ("garbled", Behaviour::NotJson, 3, "bad_event"),
         ("broken", Behaviour::ResetAtOnce, 3, "reset"),
         ("stalled", Behaviour::StallAfterHeaders, 3, "timeout"),
-    ];
-    let tier = |name: &str, timeouts: &str| {
-        format!(
+    ]
+}
+
+fn tiers() -> String {
+    let names = kinds().into_iter().map(|(name, ..)| name);
+    let mut tiers = String::new();
+    for name in names.chain(["clients-fault", "last"]) {
+        let timeouts = match name {
+            "stalled" => ", timeouts: {first_event: 400ms, one_shot: 400ms}",
+            _ => "",
+        };
+        tiers += &format!(
             "\n  {name}: {{description: x, targets: [{{provider: alpha, model: m-{name}}}, {{provider: beta, model: b}}]{timeouts}}}"
-        )
-    };
-    let tiers: String = kinds
-        .iter()
-        .map(|(name, ..)| match *name {
-            "stalled" => tier(name, ", timeouts: {first_event: 150ms, one_shot: 150ms}"),
-            _ => tier(name, ""),
-        })
-        .chain([tier("clients-fault", ""), tier("last", "")])
-        .collect();
-    let policy = policy("").replace("\nproviders:", &format!("{tiers}\nproviders:"));
-    let gateway = start("cooldown-kinds", policy).await;
+        );
+    }
+    tiers + "\nproviders:"
+}
+
+async fn each_kind_of_trouble_opens_in_its_own_time(gateway: &Gateway) {
+    let kinds = kinds();
     let behaviours: Vec<_> = kinds
         .iter()
         .map(|(name, b, ..)| (*name, b.clone()))
@@ -187,7 +180,6 @@ async fn each_kind_of_trouble_opens_in_its_own_time() {
     let last = said(
         200,
         &[
-            JSON,
             ("x-ratelimit-remaining-tokens", "0"),
             ("x-ratelimit-reset-tokens", "1m39s"),
         ],
@@ -213,13 +205,13 @@ async fn each_kind_of_trouble_opens_in_its_own_time() {
                 }
             })
             .collect();
-        assert_eq!(attempts(&gateway, name, 5).await, expected, "{name}");
+        assert_eq!(attempts(gateway, name, 5).await, expected, "{name}");
     }
     assert_eq!(
-        attempts(&gateway, "clients-fault", 5).await,
+        attempts(gateway, "clients-fault", 5).await,
         ["alpha=422"; 5]
     );
-    let last = attempts(&gateway, "last", 3).await;
+    let last = attempts(gateway, "last", 3).await;
     assert_eq!(last, ["alpha=200", "beta=200", "beta=200"]);
     let log = gateway.log();
     for words in [
@@ -235,9 +227,8 @@ async fn each_kind_of_trouble_opens_in_its_own_time() {
     );
 }
 
-#[tokio::test]
-async fn a_provider_that_says_when_to_come_back_meets_no_request_before_and_one_then() {
-    let gateway = start("cooldown-retry-after", policy("")).await;
+async fn a_provider_that_says_when_meets_no_request_before_and_one_then(gateway: &Gateway) {
+    gateway.alpha.clear();
     gateway.alpha.next([Behaviour::Status {
         status: 429,
         headers: vec![("retry-after".into(), "2".into())],
@@ -258,18 +249,23 @@ async fn a_provider_that_says_when_to_come_back_meets_no_request_before_and_one_
         .collect();
     let waited = at[1] - at[0];
     assert!((2.0..3.0).contains(&waited.as_secs_f64()), "{waited:?}");
-    assert_eq!(attempts(&gateway, "fast", 2).await, ["alpha=200"; 2]);
+    assert_eq!(attempts(gateway, "fast", 2).await, ["alpha=200"; 2]);
 }
 
 #[tokio::test]
-async fn four_workers_learn_together() {
-    const CONNECTIONS: usize = 12;
+async fn four_workers_learn_together_and_lose_nothing() {
     let options = Options {
         policy: policy("cooldown: {base: 1m}"),
         concurrency: 4,
         ..Options::default()
     };
     let gateway = Gateway::start_with("cooldown-workers", options).await;
+    four_workers_learn_together(&gateway).await;
+    when_every_target_is_left_alone_each_is_still_tried(&gateway).await;
+}
+
+async fn four_workers_learn_together(gateway: &Gateway) {
+    const CONNECTIONS: usize = 12;
     gateway.alpha.set(Behaviour::error(503));
     let request = chat_request(FAST, &chat("auto", false));
     let load = Load::new(gateway.port(), CONNECTIONS, Until::Requests(600), request);
@@ -290,14 +286,13 @@ async fn four_workers_learn_together() {
     assert_eq!(opened, 1);
 }
 
-#[tokio::test]
-async fn when_every_target_is_left_alone_each_is_still_tried() {
-    let gateway = start("cooldown-all", policy("cooldown: {base: 1m}")).await;
+/// Alpha is left alone already, here as model alpha-small.
+async fn when_every_target_is_left_alone_each_is_still_tried(gateway: &Gateway) {
     for provider in gateway.providers() {
         provider.set(Behaviour::error(503));
     }
-    let all = "alpha=503, beta=503, gamma=503";
-    assert_eq!(attempts(&gateway, "fast", 3).await, [all; 3]);
+    let all = "beta=503, gamma=503, alpha=503";
+    assert_eq!(attempts(gateway, "fast", 3).await, [all; 3]);
     for stream in [false, true] {
         for provider in gateway.providers() {
             provider.clear();
@@ -317,7 +312,7 @@ async fn when_every_target_is_left_alone_each_is_still_tried() {
         (reply.status, &*reply.header("x-routed-provider")),
         (200, "gamma")
     );
-    assert_eq!(attempts(&gateway, "fast", 2).await, ["gamma=200"; 2]);
+    assert_eq!(attempts(gateway, "fast", 2).await, ["gamma=200"; 2]);
 }
 
 const REPEATS: &str = "
@@ -392,9 +387,7 @@ async fn post_messages(gateway: &Gateway, model: &str) -> Reply {
 }
 
 /// Before its answer began, in the middle of an answer that is held, and of one that streams.
-#[tokio::test]
-async fn a_client_that_leaves_does_not_count_against_a_provider() {
-    let gateway = start("cooldown-left", policy("")).await;
+async fn a_client_that_leaves_does_not_count(gateway: &Gateway) {
     let mut left = 0;
     for (behaviour, stream) in [
         (Behaviour::StallBeforeHeaders, false),
@@ -423,7 +416,7 @@ async fn a_client_that_leaves_does_not_count_against_a_provider() {
     says(&gateway.chat(FAST, "auto").await, "alpha=200", "");
     let name =
         r#"pointsman_attempts_total{model="alpha-small",outcome="client_left",provider="alpha"}"#;
-    assert_eq!(counted(&gateway, name).await, left);
+    assert_eq!(counted(gateway, name).await, left);
 }
 
 /// A counter, by its name with its labels in order; 0 if there is none.

@@ -4,7 +4,6 @@
 //! forgotten: of any other it is counted in this worker alone, and written with this worker's next failure there, so that a rate of
 //! errors is one of all requests and a healthy provider costs no write.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::budget::Budget;
@@ -18,13 +17,14 @@ use crate::http::{Action, Host};
 use crate::telemetry::metrics::metric_name;
 
 /// Targets whose successes a worker counts; policies change, and their targets with them.
-const MAX_COUNTED: usize = 1024;
+const MAX_COUNTED: usize = 256;
 
 /// What one worker keeps for itself.
 #[derive(Debug, Default)]
 pub struct Health {
     pub budget: Budget,
-    counted: HashMap<Key, Successes>,
+    /// By target: a few dozen, which are faster searched than hashed.
+    counted: Vec<(Key, Successes)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,7 +76,7 @@ impl Health {
                     cooldown,
                     random: host.random(),
                 };
-                let counted = self.counted.remove(&key);
+                let counted = self.take_counted(key);
                 shared::change(host, |table| {
                     table.forget(at.now, cooldown);
                     if sign == Sign::Good && table.get(key).is_none() {
@@ -105,12 +105,18 @@ impl Health {
 
     fn count(&mut self, key: Key, begun: Millis, cooldown: &Cooldown) {
         let width = Window::width(millis(cooldown.window));
-        if self.counted.len() >= MAX_COUNTED && !self.counted.contains_key(&key) {
-            self.counted.clear();
-        }
-        let counted = self.counted.entry(key).or_default();
+        let mut counted = self.take_counted(key).unwrap_or_default();
         counted.window.add(Bucket::SUCCESS, begun, width);
         counted.begun = counted.begun.max(begun);
+        if self.counted.len() >= MAX_COUNTED {
+            self.counted.clear();
+        }
+        self.counted.push((key, counted));
+    }
+
+    fn take_counted(&mut self, key: Key) -> Option<Successes> {
+        let at = self.counted.iter().position(|(other, _)| *other == key)?;
+        Some(self.counted.swap_remove(at).1)
     }
 }
 
@@ -121,9 +127,9 @@ impl Change {
     pub fn told(self, provider: &str, model: &str) -> [Action; 2] {
         let (to, why, level, message) = match self {
             Change::Opened { why, wait } => {
-                let seconds = wait as f64 / 1000.0;
+                let (seconds, tenths) = (wait / 1000, wait / 100 % 10);
                 let message = format!(
-                    "provider {provider}, model {model}: {}; asked last for {seconds:.1}s",
+                    "provider {provider}, model {model}: {}; asked last for {seconds}.{tenths}s",
                     why.words()
                 );
                 ("open", why, log::Level::Warn, message)

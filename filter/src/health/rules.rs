@@ -36,7 +36,7 @@ pub struct RetryBudget {
     pub min_per_second: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// `None`: `cooldown: {enabled: false}`.
     pub cooldown: Option<Cooldown>,
@@ -94,6 +94,15 @@ impl Default for RetryBudget {
 }
 
 // === impl Rules ===
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            cooldown: Some(Cooldown::default()),
+            retry_budget: RetryBudget::default(),
+        }
+    }
+}
 
 /// Numbers of a [`Cooldown`].
 const FIELDS: usize = 8;

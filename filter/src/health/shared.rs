@@ -24,15 +24,27 @@ pub fn read(host: &dyn Host) -> Table {
 
 /// Change the table; `None`: nothing was to be changed, or the change was lost.
 pub fn change<T>(host: &dyn Host, mut change: impl FnMut(&mut Table) -> Option<T>) -> Option<T> {
+    let mut result = None;
+    let is_written = write(host, &mut |table| {
+        result = change(table);
+        result.is_some()
+    });
+    result.filter(|_| is_written)
+}
+
+/// `change` says whether there is something to be written.
+fn write(host: &dyn Host, change: &mut dyn FnMut(&mut Table) -> bool) -> bool {
     for _ in 0..TRIES {
         let (bytes, token) = host.shared(KEY);
         let mut table = Table::decode(&bytes);
-        let result = change(&mut table)?;
+        if !change(&mut table) {
+            return false;
+        }
         if host.share(KEY, &table.encode(), token) {
-            return Some(result);
+            return true;
         }
     }
-    None
+    false
 }
 
 /// Takes the one place of a probe of a target that is due, for an attempt that may take as long as its timeout.

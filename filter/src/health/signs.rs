@@ -2,17 +2,10 @@
 //!
 //! Pure. What is the client's own fault, and a client that left, says nothing of the provider.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::Kind;
 use super::when::When;
-use crate::chat::json::{object, word};
 use crate::http::Headers;
 use crate::provider::judge::Outcome;
-
-/// Elements of a list in an error's body that are looked at.
-const MAX_DETAILS: usize = 16;
 
 /// What is learnt of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,99 +148,44 @@ fn later(one: Option<When>, other: Option<When>) -> Option<When> {
 
 // === bodies ===
 
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-}
-
-/// OpenAI's, and Google's with its details. Values stay raw, so that one of an unexpected type does not hide the others.
-#[derive(Deserialize)]
-struct ErrorObject<'a> {
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    details: Option<&'a RawValue>,
-}
-
-/// `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`.
-#[derive(Deserialize)]
-struct Detail<'a> {
-    #[serde(borrow, rename = "retryDelay")]
-    retry_delay: Option<&'a RawValue>,
-    #[serde(borrow)]
-    violations: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Violation<'a> {
-    #[serde(borrow, rename = "quotaId")]
-    quota: Option<&'a RawValue>,
-}
-
-/// Reads the body of a 429, whoever wrote it.
+/// Reads the body of a 429, whoever wrote it: by the fields that it has anywhere, since providers nest them differently. No field
+/// can be forged within another's text: there its quotes are escaped.
 ///
 /// OpenAI says of an account without credit `insufficient_quota`, of one that pays no more `billing_not_active`, and of a spend limit
 /// `billing_hard_limit_reached`: <https://platform.openai.com/docs/guides/error-codes>. Google names the quota, such as
-/// `GenerateRequestsPerDayPerProjectPerModel-FreeTier`, and a delay that means nothing for one of a day:
+/// `GenerateRequestsPerDayPerProjectPerModel-FreeTier`, and a delay, which means nothing for a quota of a day:
 /// <https://ai.google.dev/gemini-api/docs/rate-limits>.
 pub fn read_body(body: &[u8]) -> Said {
-    let Some(text) = std::str::from_utf8(body).ok().map(str::trim_ascii) else {
-        return Said::default();
-    };
-    let only;
-    let text = match text.starts_with('[') {
-        true => {
-            only = elements(text);
-            only.first().map_or("", |element| element.get())
-        }
-        false => text,
-    };
-    let error = object::<Body<'_>>(text).and_then(|body| object(body.error?.get()));
-    error.as_ref().map(said).unwrap_or_default()
-}
-
-fn said(error: &ErrorObject<'_>) -> Said {
-    let is_spent = |field| {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let is_spent = |code: &str| {
         matches!(
-            word(field).as_deref(),
-            Some("insufficient_quota" | "billing_not_active" | "billing_hard_limit_reached")
+            code,
+            "insufficient_quota" | "billing_not_active" | "billing_hard_limit_reached"
         )
     };
-    let mut said = Said {
-        is_quota: is_spent(error.code) || is_spent(error.kind),
+    let is_quota = strings(text, "\"code\"").any(is_spent)
+        || strings(text, "\"type\"").any(is_spent)
+        || strings(text, "\"quotaId\"").any(|quota| quota.contains("PerDay"));
+    Said {
+        is_quota,
         // OpenAI's words for a request beyond the tokens of a minute.
-        is_too_large: word(error.message).is_some_and(|m| m.starts_with("Request too large")),
-        retry_in: None,
-    };
-    for detail in error.details.map(|d| elements(d.get())).unwrap_or_default() {
-        let Some(detail) = object::<Detail<'_>>(detail.get()) else {
-            continue;
-        };
-        let delay = word(detail.retry_delay);
-        said.retry_in = said.retry_in.or(delay.as_deref().and_then(When::read));
-        for violation in detail
-            .violations
-            .map(|v| elements(v.get()))
-            .unwrap_or_default()
-        {
-            let violation = object::<Violation<'_>>(violation.get());
-            let quota = violation.and_then(|violation| word(violation.quota));
-            said.is_quota |= quota.is_some_and(|quota| quota.contains("PerDay"));
-        }
+        is_too_large: strings(text, "\"message\"")
+            .any(|message| message.starts_with("Request too large")),
+        retry_in: strings(text, "\"retryDelay\"").find_map(When::read),
     }
-    said
 }
 
-/// The first elements of a list; none if it is no list.
-fn elements(list: &str) -> Vec<&RawValue> {
-    let mut elements: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
-    elements.truncate(MAX_DETAILS);
-    elements
+/// The strings that are the value of this field, as they stand between their quotes, up to an escaped quote.
+fn strings<'a>(text: &'a str, field: &'a str) -> impl Iterator<Item = &'a str> {
+    let values = text.split(field).skip(1);
+    values.filter_map(|value| {
+        let value = value.trim_ascii_start().strip_prefix(':')?;
+        value
+            .trim_ascii_start()
+            .strip_prefix('"')?
+            .split('"')
+            .next()
+    })
 }
 
 #[cfg(test)]

@@ -211,10 +211,14 @@ fn what_the_body_of_a_429_says() {
         said,
     );
     assert_eq!(asked, rate(Some(When::In(2000))));
-    // Deep, wide, and not UTF-8.
-    let deep = format!("{{\"error\":{}", "{\"details\":[".repeat(10_000));
-    let wide = format!("{{\"error\":{{\"details\":[{}7]}}}}", "{},".repeat(10_000));
-    for body in [deep.as_bytes(), wide.as_bytes(), b"\xff{}"] {
+    // A text that quotes one, and bytes that are no text.
+    let quoted = br#"{"error":{"message":"say \"code\": \"insufficient_quota\" or \"type\":\"insufficient_quota\""}}"#;
+    for body in [
+        &quoted[..],
+        b"\xff\"code\":\"insufficient_quota\"",
+        b"\"code\"",
+        b"\"code\":\"",
+    ] {
         assert_eq!(read_body(body), Said::default());
     }
 }

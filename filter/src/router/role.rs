@@ -597,12 +597,13 @@ impl Router {
         let known = rules
             .cooldown
             .map(|cooldown| (cooldown, shared::read(host)));
-        let Some((cooldown, table)) = known.filter(|(_, table)| !table.is_empty()) else {
+        let Some((cooldown, mut table)) = known.filter(|(_, table)| !table.is_empty()) else {
             return Ordered::healthy(targets);
         };
         let time = host.now();
         let now = millis(time);
         if table.is_stale(now, &cooldown) {
+            table.forget(now, &cooldown);
             shared::forget(host, now, &cooldown);
         }
         standing::order(targets, &table, now, &cooldown, |key| {

@@ -43,7 +43,7 @@ pub fn order<'p>(
 ) -> Ordered<'p> {
     let mut ordered = Ordered::healthy(targets);
     let mut serves = false;
-    let mut placed = Vec::with_capacity(ordered.targets.len());
+    let mut placed: Vec<(Place, Standing, &Target)> = Vec::with_capacity(ordered.targets.len());
     for target in &ordered.targets {
         let key = Key::of(target);
         let record = table.get(key);
@@ -65,9 +65,10 @@ pub fn order<'p>(
             Place::Probe => Standing::Probe,
             _ => standing,
         };
-        placed.push((place, standing, *target));
+        // Behind those of the same place.
+        let at = placed.partition_point(|(other, ..)| *other <= place);
+        placed.insert(at, (place, standing, *target));
     }
-    placed.sort_by_key(|(place, ..)| *place);
     let cooling = placed.iter().filter(|(place, ..)| *place > Place::Serves);
     ordered.cooling = cooling
         .map(|(.., target)| Skipped {
