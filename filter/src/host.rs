@@ -21,12 +21,12 @@ use crate::http::{Action, Callout, CalloutEnd, HeaderLine, Headers, Host, Reply}
 use crate::policy::{CallerSource, Policy};
 use crate::provider::adapt::{Ending, Passed};
 use crate::provider::headers::KEPT;
-use crate::provider::role::{self as provider, ProviderAttempt, Warned, is_providers_fault};
-use crate::router::classifying::Worker;
+use crate::provider::role::{self as provider, ProviderAttempt, is_providers_fault};
 use crate::router::handover;
 use crate::router::role::{self as router, Router};
 use crate::telemetry::headers::ROUTED_ATTEMPTS;
 use crate::telemetry::state::{self, Attempts};
+use crate::worker::Worker;
 
 /// How long the first body byte may take before the header-stop flag is thought missing.
 const FLAG_PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +35,11 @@ const FLAG_PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPT_PATIENCE: Duration = Duration::from_millis(500);
 
 const FLAG_MISSING: &str = "set allow_on_headers_stop_iteration: true in this plugin's PluginConfig (EnvoyFilter or EnvoyPatchPolicy on Kubernetes; Envoy 1.35 or newer)";
+
+/// Of Envoy's response flags those that say that the client went away, or spoke no HTTP: DownstreamConnectionTermination,
+/// DownstreamProtocolError and DownstreamRemoteReset, by their order in
+/// <https://github.com/envoyproxy/envoy/blob/main/envoy/stream_info/stream_info.h>.
+const CLIENT_LEFT: u64 = 1 << 14 | 1 << 18 | 1 << 28;
 
 /// Requests that are watched for a missing flag at a time.
 const MAX_WATCHED: usize = 256;
@@ -54,7 +59,6 @@ const MAX_BUFFER: usize = 64 * 1024 * 1024;
 thread_local! {
     /// A VM serves one worker: this is the worker's.
     static WORKER: RefCell<Worker> = RefCell::new(Worker::default());
-    static WARNED: RefCell<Warned> = RefCell::new(Warned::default());
     static METRICS: RefCell<Metrics> = RefCell::new(Metrics::default());
 }
 
@@ -445,7 +449,7 @@ struct ProviderStream {
 
 impl ProviderStream {
     fn on(&mut self, event: provider::Event<'_>) -> Flow {
-        let actions = with(&WARNED, |warned| self.machine.on(event, warned, &Envoy));
+        let actions = with(&WORKER, |worker| self.machine.on(event, worker, &Envoy));
         carry_out(actions.unwrap_or_default()).flow
     }
 
@@ -466,6 +470,10 @@ impl Context for ProviderStream {
         // The filter answered while this was under way: only the router role's tick does so.
         if !self.machine.is_reported() && property(&[state::REPLY]).is_some() {
             self.on(provider::Event::OutOfTime);
+        }
+        if !self.machine.is_reported() && client_left() {
+            self.on(provider::Event::Left);
+            return true;
         }
         let failure = match self.machine.is_reported() {
             true => None,
@@ -574,6 +582,13 @@ impl HttpContext for ProviderStream {
         carry_out(self.machine.noted(true));
         Flow::Continue
     }
+}
+
+/// Whether it is the client that ended this exchange: Envoy's flags for that are set by when the attempt is told of its end.
+fn client_left() -> bool {
+    let flags = property(&["response", "flags"]);
+    let flags = flags.and_then(|flags| flags.try_into().ok().map(u64::from_le_bytes));
+    flags.is_some_and(|flags| flags & CLIENT_LEFT != 0)
 }
 
 // === carrying out ===

@@ -19,6 +19,7 @@ pub mod classify;
 #[cfg(test)]
 mod fixtures;
 pub mod fnv;
+pub mod health;
 #[cfg(target_family = "wasm")]
 mod host;
 pub mod http;
@@ -27,6 +28,7 @@ pub mod policy;
 pub mod provider;
 pub mod router;
 pub mod telemetry;
+pub mod worker;
 
 #[cfg(target_family = "wasm")]
 proxy_wasm::main! {{

@@ -23,7 +23,8 @@ use crate::upstream::Upstream;
 /// The providers of every test's policy, in the order of tier `fast`.
 pub const PROVIDERS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// Three tiers over three providers, and a classifier. Times are short, so that a fault costs a test little.
+/// Three tiers over three providers, and a classifier. Times are short, so that a fault costs a test little; a provider that
+/// failed in one scene is asked as ever in the next.
 pub const POLICY: &str = "
 version: 1
 default_tier: fast
@@ -48,6 +49,7 @@ providers:
   beta: {cluster: beta, api: openai, host: beta.test, set_headers: {x-of-beta: beta}}
   gamma: {cluster: gamma, api: openai, host: gamma.test}
 timeouts: {first_token: 1s, one_shot: 1s}
+cooldown: {enabled: false}
 classify:
 - llm: {cluster: classifier, model: judge, timeout: 500ms}
 ";

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use pointsman::chat::request::Dialect;
+use pointsman::health::record::{Failure, Moment};
+use pointsman::health::table::Table;
+use pointsman::health::{Cooldown, Key, Kind, Rules, Standing};
 use pointsman::policy::{Api, Unsupported};
 use pointsman::provider::sse::{Event, encode};
 use pointsman::router::handover::set_attempts;
@@ -46,6 +49,7 @@ fn main() -> Done {
         }
     }
     seeds.handovers()?;
+    seeds.health()?;
     seeds.local()
 }
 
@@ -216,6 +220,8 @@ impl Seeds {
             unsupported: Unsupported::Refuse,
             prompt_cache: true,
             stream_usage: true,
+            key: Key(7),
+            standing: Standing::Probe,
             headers: vec![("x-a", "1"), ("x-b", "")],
         };
         for (name, targets) in [("none", vec![]), ("two", vec![target.clone(), target])] {
@@ -231,6 +237,7 @@ impl Seeds {
                 degraded_to: "",
                 hold_answer: 1 << 20,
                 attempt_timeout_ms: 30_000,
+                health: Rules::default(),
                 user_agent: Some("sdk"),
                 told: vec![("x-routing-tier", "fast")],
                 targets,
@@ -241,12 +248,38 @@ impl Seeds {
             let attempts = Attempts {
                 begun: 1,
                 target: 0,
+                next: 1,
                 outcomes,
             };
             set_attempts(&mut bytes, &attempts);
             self.write("handover", &format!("{name}_retried"), &[&bytes])?;
         }
         Ok(())
+    }
+
+    /// No fixture: tables of one target and of two, a second after they opened, and an error that is read for its limits.
+    fn health(&self) -> Done {
+        let (opened, cooldown) = (1_738_319_400_000, Cooldown::default());
+        let clock = u64::to_le_bytes(opened + 1000);
+        let mut table = Table::default();
+        for (key, kind, name) in [(1, Kind::Quota, "one"), (2, Kind::RateLimit, "two")] {
+            let failure = Failure {
+                kind,
+                wait: Some(2000),
+            };
+            let moment = Moment {
+                now: opened,
+                cooldown: &cooldown,
+                random: 3,
+            };
+            table.with(Key(key), |record| {
+                record.failed(failure, Standing::Healthy, moment)
+            });
+            self.write("health", name, &[&clock, &table.encode()])?;
+        }
+        let error = br#"[{"error":{"code":429,"details":[{"violations":[{"quotaId":"PerDay"}]},{"retryDelay":"34s"}]}}]"#;
+        self.write("health", "error", &[&clock, error])?;
+        self.write("health", "date", &[&clock, b"Fri, 31 Jan 2025 10:30:00 GMT"])
     }
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod catalog;
 mod classify;
+mod cooldown;
 mod degrade;
 mod error;
 mod fingerprint;
@@ -33,6 +34,7 @@ pub use nearest::{nearest, nearest_n};
 
 use crate::chat::request::Cut;
 use crate::classify::local;
+pub use crate::health::{Cooldown, RetryBudget, Rules};
 pub use crate::provider::translate::Unsupported;
 
 /// The `model` that asks for a decision; no tier, model or alias has this name.
@@ -71,6 +73,8 @@ pub struct Policy {
     pub classify: Vec<Step>,
     pub cache: Cache,
     pub limits: Limits,
+    /// `cooldown:` and `retry_budget:`
+    pub health: Rules,
     /// `log_reason:` put the classifier's reason, which may quote the prompt, into the access log. Default false.
     pub log_reason: bool,
     /// Tokens that the model reads that reads fewest, of those of which it is known.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::access::{Known, aliases, callers, route_models};
 use super::catalog::{model_names, models, resolve, tiers};
 use super::classify::{Context, steps};
+use super::cooldown::rules;
 use super::error::{Errors, PolicyErrors};
 use super::fingerprint::fingerprint;
 use super::names::Names;
@@ -33,6 +34,8 @@ const FIELDS: &[&str] = &[
     "timeouts",
     "cache",
     "limits",
+    "cooldown",
+    "retry_budget",
     "log_reason",
 ];
 
@@ -150,6 +153,7 @@ fn policy(value: &Value, errors: &mut Errors) -> Option<Policy> {
         caller: fields.get("caller").and_then(|at| caller(&at, errors)),
         cache: cache(fields.get("cache"), errors),
         limits: limits(fields.get("limits"), errors),
+        health: rules(fields.get("cooldown"), fields.get("retry_budget"), errors),
         log_reason: fields.flag("log_reason", errors),
         classify: steps,
         admit,

@@ -10,12 +10,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::judge::is_event_stream;
+use super::judge::{Outcome, is_event_stream};
 use super::{anthropic, gemini};
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
 use crate::chat::json::{count, object};
 use crate::http::Headers;
 use crate::policy::Api;
+use crate::telemetry::state::Attempts;
 
 pub use too_long::is_too_long;
 
@@ -64,6 +65,39 @@ pub fn repair(status: u16) -> &'static str {
         404 => "check the model's name and the provider's path in the policy",
         _ => "check the provider's key (its SDS secret) and what that key may use",
     }
+}
+
+/// Status and body, in OpenAI's form, of the last attempt's error: at this provider, of this model. `answer`: the status and the body
+/// that came; `None` where they are gone.
+pub fn last_error(
+    (provider, model, api): (&str, &str, Api),
+    attempts: &Attempts,
+    answer: Option<(u16, &[u8])>,
+) -> (u16, Vec<u8>) {
+    let last = attempts.outcomes.rsplit('=').next();
+    match (last.and_then(|outcome| outcome.parse().ok()), answer) {
+        // The sink spoke, not the provider.
+        (Some(Outcome::ConnectFailure), _) => unreachable_error(provider, model),
+        // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
+        (Some(Outcome::Empty | Outcome::BadEvent), _) => {
+            final_error(api, 200, b"", provider, model)
+        }
+        (Some(Outcome::Status(answered)), Some((status, body))) if answered == status => {
+            final_error(api, status, body, provider, model)
+        }
+        (Some(Outcome::Status(answered)), _) => final_error(api, answered, b"", provider, model),
+        (_, Some((status, body))) => final_error(api, status, body, provider, model),
+        (Some(Outcome::Timeout), None) => silent_error(504, "in time", provider, model),
+        (_, None) => silent_error(502, "at all", provider, model),
+    }
+}
+
+/// The status and the JSON body for the client when the last provider has not answered.
+fn silent_error(status: u16, how: &str, provider: &str, model: &str) -> (u16, Vec<u8>) {
+    let (kind, code, advice) = kind_of(status);
+    let message =
+        format!("provider {provider:?} did not answer {how} for model {model:?}: {advice}");
+    (status, error_body(kind, code, &message, None))
 }
 
 /// The status and the JSON body for the client, from the last provider's status and body.

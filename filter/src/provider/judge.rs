@@ -24,6 +24,8 @@ pub enum Outcome {
     ConnectFailure,
     Timeout,
     Reset,
+    /// The client went away before the answer began.
+    ClientLeft,
     /// A 200 without an answer in it.
     Empty,
     /// A 200 that is an error, or not of the format.
@@ -83,6 +85,7 @@ impl fmt::Display for Outcome {
             Self::ConnectFailure => f.write_str("connect_failure"),
             Self::Timeout => f.write_str("timeout"),
             Self::Reset => f.write_str("reset"),
+            Self::ClientLeft => f.write_str("client_left"),
             Self::Empty => f.write_str("empty"),
             Self::BadEvent => f.write_str("bad_event"),
             Self::TooLong => f.write_str("too_long"),
@@ -98,6 +101,7 @@ impl FromStr for Outcome {
             "connect_failure" => Ok(Self::ConnectFailure),
             "timeout" => Ok(Self::Timeout),
             "reset" => Ok(Self::Reset),
+            "client_left" => Ok(Self::ClientLeft),
             "empty" => Ok(Self::Empty),
             "bad_event" => Ok(Self::BadEvent),
             "too_long" => Ok(Self::TooLong),

@@ -10,15 +10,18 @@ use std::time::Duration;
 use super::adapt::{self, Adapted, Unadaptable};
 use super::headers::{AttemptHeaders, request_headers};
 use super::judge::Outcome;
+use super::passing::StreamEnd;
 use crate::chat::error::ErrorReply;
 use crate::http::{Action, HeaderLine, Headers, Host};
 use crate::messages;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
 use crate::telemetry::state::{self, Attempts};
+use crate::worker::Worker;
 
 mod released;
 mod response;
+mod settled;
 
 pub use released::is_providers_fault;
 use response::Serving;
@@ -61,6 +64,8 @@ pub enum Event<'a> {
     },
     /// The router role had no time left for this attempt, and has answered: it is over.
     OutOfTime,
+    /// It is over because the client went away.
+    Left,
     /// The attempt is over.
     Done {
         /// It never had a connection.
@@ -105,12 +110,21 @@ enum State {
     /// A stream that was released.
     Streaming(Box<adapt::Stream>),
     HoldingAnswer,
-    /// An error that goes to the client, and what it will be reported as.
+    /// An error that goes to the client, or whose body may tell what it is, and what it will be reported as.
     HoldingError {
         outcome: Outcome,
-        /// Its body may tell that it is the gateway's fault.
-        is_read: bool,
+        reads: Reads,
     },
+}
+
+/// What the body of an error is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Nothing,
+    /// It may tell that it is the gateway's fault.
+    Fault,
+    /// It may tell a quota that is used up from a rate limit.
+    Limits,
 }
 
 #[derive(Debug)]
@@ -140,15 +154,19 @@ impl ProviderAttempt {
         match &self.state {
             State::JudgingStream(_, seen) => Some(*seen..buffered),
             State::HoldingAnswer if end_of_stream => Some(0..buffered),
-            State::HoldingError { is_read: true, .. } if end_of_stream => Some(0..buffered),
+            State::HoldingError {
+                reads: Reads::Fault | Reads::Limits,
+                ..
+            } if end_of_stream => Some(0..buffered),
             State::HoldingAnswer | State::HoldingError { .. } => Some(0..0),
             _ => None,
         }
     }
 
     /// Advance.
-    pub fn on(&mut self, event: Event<'_>, warned: &mut Warned, host: &dyn Host) -> Vec<Action> {
-        match event {
+    pub fn on(&mut self, event: Event<'_>, worker: &mut Worker, host: &dyn Host) -> Vec<Action> {
+        let warned = &mut worker.warned;
+        let mut actions = match event {
             Event::RequestHeaders {
                 headers,
                 handed_over,
@@ -185,12 +203,27 @@ impl ProviderAttempt {
             } => {
                 let mut actions = self.on_done(connect_failed, host.now());
                 actions.extend(self.spent());
-                if has_broken && self.is_open_ended() {
+                let is_reset = has_broken && self.is_open_ended();
+                if is_reset {
                     actions.extend(self.broken("reset"));
+                }
+                if is_reset || self.ended().is_some_and(|end| end != StreamEnd::Complete) {
+                    actions.extend(self.broke_off(worker, host));
                 }
                 actions
             }
+            Event::Left => {
+                let mut actions = self.report(Outcome::ClientLeft);
+                actions.extend(self.spent());
+                actions
+            }
+        };
+        if let Some(ended) = self.take_ended() {
+            // Before what lets the answer go on.
+            let said = self.settle(ended, worker, host);
+            actions.splice(..0, said);
         }
+        actions
     }
 
     fn on_request(
@@ -205,6 +238,9 @@ impl ProviderAttempt {
         let Some((plan, mut attempts)) = Plan::decode(&handed_over) else {
             return misconfigured("the router role and the provider role are not of one version");
         };
+        if attempts.begun > 0 && attempts.next >= plan.targets.len() {
+            return self.end_chain(&plan, &attempts);
+        }
         let mut actions = Vec::new();
         let index = match attempts.begun {
             0 => 0,

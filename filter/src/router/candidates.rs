@@ -40,7 +40,7 @@ pub struct Candidates<'p> {
     pub degraded: Option<Degraded<'p>>,
 }
 
-/// A target that is not tried.
+/// A target that is not tried, or only after all others.
 #[derive(Debug, Clone, Copy)]
 pub struct Skipped<'p> {
     pub target: &'p Target,
@@ -67,6 +67,8 @@ pub enum Why {
     JsonSchema,
     /// The request has more tokens, as estimated, than the model's context.
     Context { tokens: u32, context: u32 },
+    /// It failed lately: it is tried when all others have failed.
+    CoolingDown,
 }
 
 /// The candidates of a choice.
@@ -204,6 +206,7 @@ impl Why {
             Why::Context { tokens, context } => {
                 format!("about {tokens} tokens do not fit into its context of {context}")
             }
+            Why::CoolingDown => "it failed lately, and is tried last".to_owned(),
         }
     }
 }
@@ -220,6 +223,7 @@ impl fmt::Display for Why {
             Why::Tools => "tools",
             Why::JsonSchema => "json_schema",
             Why::Context { .. } => "context",
+            Why::CoolingDown => "cooldown",
         })
     }
 }

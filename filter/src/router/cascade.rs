@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::classifying::{self, Asked, Asking, Worker};
+use super::classifying::{self, Asked, Asking};
 use super::decide::{self, Access, Decision, Source};
 use crate::chat::error::ErrorReply;
 use crate::classify::local;
@@ -14,6 +14,7 @@ use crate::classify::local::opinion::{Opinion, opinion};
 use crate::http::{Action, Callout};
 use crate::policy::{LocalClassifier, Policy, Rule, Step, StepKind, TierName};
 use crate::telemetry::metrics::metric_name;
+use crate::worker::Worker;
 
 const ONLY_TIER: &str = "the only tier on offer";
 

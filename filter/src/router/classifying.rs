@@ -5,16 +5,16 @@
 
 use std::time::Duration;
 
-use super::cache::{Cached, DecisionCache, Key};
+use super::cache::{Cached, Key};
 use super::decide::{self, Access, Decision, Source};
 use crate::chat::content::split_at_char;
-use crate::classify::breaker::{Breaker, Permit};
-use crate::classify::local::features::Features;
+use crate::classify::breaker::Permit;
 use crate::classify::prompt::{self, Bucket, Question};
 use crate::classify::reply;
 use crate::http::{Callout, CalloutEnd};
 use crate::policy::{LlmClassifier, Policy};
 use crate::telemetry::headers;
+use crate::worker::Worker;
 
 // Envoy answers by these bodies for a classifier that does not.
 const TIMED_OUT: &[u8] = b"upstream request timeout";
@@ -24,28 +24,6 @@ const UNREACHABLE: &[u8] = b"upstream connect error or disconnect/reset before h
 const EARLY: Duration = Duration::from_millis(20);
 
 const FAILED: &str = "classifier connection failed";
-
-/// What the requests of one worker share.
-#[derive(Debug)]
-pub struct Worker {
-    pub cache: DecisionCache,
-    pub breaker: Breaker,
-    /// Classifier callouts under way.
-    pub in_flight: usize,
-    /// The local model's working memory.
-    pub features: Features,
-}
-
-impl Default for Worker {
-    fn default() -> Self {
-        Worker {
-            cache: DecisionCache::new(0, Duration::ZERO),
-            breaker: Breaker::default(),
-            in_flight: 0,
-            features: Features::default(),
-        }
-    }
-}
 
 /// A callout under way.
 #[derive(Debug)]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::chat::request::{Cut, parse};
 use crate::router::cascade::{Cascade, Next};
-use crate::router::classifying::Worker;
+use crate::worker::Worker;
 
 const POLICY: &str = r#"{
   "version": 1,

@@ -11,18 +11,18 @@ use crate::chat::canned::{self, Words};
 use crate::chat::request::{ChatRequest, Dialect};
 use crate::http::{Action, Host, Reply};
 use crate::messages;
-use crate::policy::{Degrade, Policy, TierName};
+use crate::policy::{Degrade, Policy, Target, TierName};
 use crate::telemetry::headers as names;
 use crate::telemetry::metrics::metric_name;
 
 /// What [`names::ROUTING_DEGRADED`] says of a canned answer.
 const ANSWER: &str = "answer";
 
-/// From this index on, targets are those of a tier that the request degrades to.
-#[derive(Debug, Clone, Copy)]
+/// The tier that a request degrades to, and the targets that are there for that.
+#[derive(Debug, Clone)]
 pub struct Degraded<'p> {
-    pub from: usize,
     pub tier: &'p TierName,
+    targets: Vec<&'p Target>,
 }
 
 /// Puts the targets of the tier that the choice degrades to after its own. Tokens are counted by the decided tier's models or not
@@ -52,14 +52,13 @@ pub fn append<'p>(
         let refused = more.targets.into_iter();
         return refused.for_each(|target| found.skip(target, Why::NotAllowed));
     }
-    let from = found.targets.len();
     // Who has just failed is not asked the same again.
     let new = more.targets.into_iter().filter(|target| !found.has(target));
     let new: Vec<_> = new.collect();
     found.skipped.extend(more.skipped);
     if !new.is_empty() {
-        found.targets.extend(new);
-        found.degraded = Some(Degraded { from, tier });
+        found.targets.extend(&new);
+        found.degraded = Some(Degraded { tier, targets: new });
     }
 }
 
@@ -97,6 +96,14 @@ pub struct Canned {
     is_messages: bool,
     stream: bool,
     include_usage: bool,
+}
+
+// === impl Degraded ===
+
+impl Degraded<'_> {
+    pub fn has(&self, target: &Target) -> bool {
+        self.targets.iter().any(|own| std::ptr::eq(*own, target))
+    }
 }
 
 // === impl Canned ===

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::plan::{MAX_TARGETS, Plan, PlannedTarget};
 use crate::chat::request::Dialect;
+use crate::health::{Key, Rules, Standing};
 use crate::policy::{Api, Unsupported};
 use crate::telemetry::state::Attempts;
 
@@ -98,6 +99,7 @@ impl Plan<'_> {
         push_text(self.tier, &mut out);
         push_text(self.degraded_to, &mut out);
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
+        self.health.encode(&mut out);
         push_text(self.user_agent.unwrap_or_default(), &mut out);
         push_pairs(&self.told, &mut out);
         push_number(self.targets.len(), &mut out);
@@ -123,6 +125,8 @@ impl Plan<'_> {
                 target.stream_usage,
                 target.is_degraded,
             ]));
+            out.push(target.standing.to_byte());
+            out.extend_from_slice(&target.key.0.to_le_bytes());
             out.extend_from_slice(&target.max_tokens.to_le_bytes());
             out.extend_from_slice(&target.context.to_le_bytes());
             push_pairs(&target.headers, &mut out);
@@ -181,6 +185,7 @@ impl<'a> Plan<'a> {
         let tier = rest.text()?;
         let degraded_to = rest.text()?;
         let attempt_timeout_ms = rest.long()?;
+        let health = Rules::decode(rest.take(Rules::SIZE)?)?;
         let user_agent = rest.text()?;
         let told = rest.pairs()?;
         let count = rest.number().filter(|count| *count <= MAX_TARGETS)?;
@@ -200,6 +205,7 @@ impl<'a> Plan<'a> {
             degraded_to,
             hold_answer,
             attempt_timeout_ms,
+            health,
             user_agent: (!user_agent.is_empty()).then_some(user_agent),
             told,
             targets,
@@ -273,6 +279,8 @@ impl<'a> Rest<'a> {
             _ => return None,
         };
         let [refuse, prompt_cache, stream_usage, is_degraded] = self.flags()?;
+        let standing = Standing::from_byte(self.byte()?)?;
+        let key = Key(self.long()?);
         let max_tokens = self.short()?;
         let context = self.short()?;
         let headers = self.pairs()?;
@@ -294,6 +302,8 @@ impl<'a> Rest<'a> {
             },
             prompt_cache,
             stream_usage,
+            key,
+            standing,
             headers,
         })
     }
@@ -320,6 +330,8 @@ mod tests {
             unsupported: Unsupported::Refuse,
             prompt_cache: false,
             stream_usage: true,
+            key: Key(u64::MAX),
+            standing: Standing::Probe,
             headers: headers.to_vec(),
         }
     }
@@ -337,6 +349,7 @@ mod tests {
             degraded_to: "slow",
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,
+            health: Rules::default(),
             user_agent,
             told: vec![("x-routing-tier", "fast")],
             targets,

@@ -14,3 +14,4 @@ pub mod order;
 pub mod plan;
 pub mod refusal;
 pub mod role;
+pub mod standing;

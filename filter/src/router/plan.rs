@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::decide::Choice;
 use super::degrade::Degraded;
 use crate::chat::request::{ChatRequest, Dialect};
+use crate::health::{Key, Rules, Standing};
 use crate::http::Headers;
 use crate::policy::{Api, Policy, Target, Timeouts, Unsupported};
 use crate::provider::{anthropic, gemini, openai};
@@ -47,6 +48,7 @@ pub struct Plan<'a> {
     /// Bytes of a one-shot answer to hold at most.
     pub hold_answer: usize,
     pub attempt_timeout_ms: u64,
+    pub health: Rules,
     pub user_agent: Option<&'a str>,
     /// What the client is told of the decision: the contract's response headers.
     pub told: Vec<(&'a str, &'a str)>,
@@ -74,6 +76,8 @@ pub struct PlannedTarget<'a> {
     pub unsupported: Unsupported,
     pub prompt_cache: bool,
     pub stream_usage: bool,
+    pub key: Key,
+    pub standing: Standing,
     /// What policy sets, and what of the client's it lets pass to this provider.
     pub headers: Vec<(&'a str, &'a str)>,
 }
@@ -111,7 +115,9 @@ fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
 pub struct Planned<'p> {
     pub choice: &'p Choice,
     pub targets: &'p [&'p Target],
-    pub degraded: Option<Degraded<'p>>,
+    pub degraded: Option<&'p Degraded<'p>>,
+    /// Of each of them; one that is not there is healthy.
+    pub standings: &'p [Standing],
     pub request: &'p ChatRequest,
     pub body_len: usize,
     pub client: Dialect,
@@ -126,7 +132,7 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
     } = planned;
     let attempt_timeout = budget(policy, choice, request.stream).attempt;
     let told = planned.told.iter();
-    let own = planned.degraded.map_or(usize::MAX, |to| to.from);
+    let degraded = planned.degraded;
     let targets = planned.targets.iter().enumerate();
     Plan {
         body_len: planned.body_len,
@@ -137,14 +143,16 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
         has_reasoning: request.conversation.has_reasoning,
         many_choices: request.many_choices,
         tier: tier_label(choice),
-        degraded_to: planned.degraded.map_or("", |to| &to.tier.0),
+        degraded_to: degraded.map_or("", |to| &to.tier.0),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
+        health: policy.health,
         user_agent: planned.headers.text("user-agent"),
         told: told.map(|(name, value)| (*name, &**value)).collect(),
         targets: targets
-            .map(|(index, target)| PlannedTarget {
-                is_degraded: index >= own,
+            .map(|(at, target)| PlannedTarget {
+                is_degraded: degraded.is_some_and(|degraded| degraded.has(target)),
+                standing: planned.standings.get(at).copied().unwrap_or_default(),
                 ..planned_target(policy, target, planned)
             })
             .collect(),
@@ -203,6 +211,8 @@ fn planned_target<'p>(
         unsupported: provider.unsupported,
         prompt_cache: provider.prompt_cache,
         stream_usage: provider.stream_usage,
+        key: Key::of(target),
+        standing: Standing::Healthy,
         headers: of_api.chain(set).chain(passed).collect(),
     }
 }

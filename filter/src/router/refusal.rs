@@ -49,7 +49,7 @@ pub fn nobody(policy: &Policy, asked: Asked<'_>, skipped: &[Skipped<'_>]) -> Err
                 ),
             )
         }
-        Why::Region | Why::Version | Why::NotAllowed | Why::CannotCount => {
+        Why::Region | Why::Version | Why::NotAllowed | Why::CannotCount | Why::CoolingDown => {
             let what = match closest.why {
                 Why::Region => {
                     "is served in a region that this caller may use (`regions` of `callers` in the policy)"
@@ -79,7 +79,8 @@ pub fn nobody(policy: &Policy, asked: Asked<'_>, skipped: &[Skipped<'_>]) -> Err
 /// The less is between a target and the request, the more.
 fn closeness(why: Why) -> (u8, u32) {
     match why {
-        Why::CannotCount | Why::NotAllowed => (0, 0),
+        // One that cools down is tried.
+        Why::CannotCount | Why::NotAllowed | Why::CoolingDown => (0, 0),
         Why::Version => (1, 0),
         Why::Region => (2, 0),
         Why::Format(_) => (3, 0),

@@ -8,24 +8,27 @@ use std::time::Duration;
 use super::admit::{self, Admission};
 use super::candidates::{self, Candidates, candidates};
 use super::cascade::{Cascade, Next, Said};
-use super::classifying::{Asked, Asking, Worker};
+use super::classifying::{Asked, Asking};
 use super::deadline;
 use super::decide::{self, Access, Decision, Source, Verdict};
 use super::degrade::Canned;
 use super::plan;
+use super::standing::{self, Ordered};
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::models;
 use crate::chat::request::{self, ChatRequest, Dialect};
+use crate::health::rules::millis;
+use crate::health::{learn, shared};
 use crate::http::{Action, CalloutEnd, Headers, Host, Reply};
 use crate::messages::{self, view};
-use crate::policy::{AUTO, Api, Policy, TierName};
-use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, moves_on, unreachable_error};
+use crate::policy::{AUTO, Api, Policy, Target, TierName};
+use crate::provider::error::{MAX_ERROR_BODY, is_read, last_error, moves_on};
 use crate::provider::headers::is_removed_from_response;
-use crate::provider::judge::Outcome;
 use crate::telemetry::headers as names;
 use crate::telemetry::metrics::metric_name;
 use crate::telemetry::report::{self, Planned, Report, Told};
 use crate::telemetry::state::{self, Attempts};
+use crate::worker::Worker;
 
 /// Whether an SDK may send the request again by itself, whatever the status.
 const SHOULD_RETRY: &str = "x-should-retry";
@@ -365,7 +368,8 @@ impl Router {
         match decide::decide(&self.policy, &asked) {
             Err(refusal) => vec![self.refuse(&refusal)],
             Ok(Verdict::Decided(decision)) => {
-                self.hand_over(&admitted, &request, body.len(), &decision, None, host)
+                let undecided = (admitted, request, body.len());
+                self.hand_over(&undecided, &decision, None, worker, host)
             }
             Ok(Verdict::Classify) => {
                 let undecided = (admitted, request, body.len());
@@ -418,22 +422,8 @@ impl Router {
             }
         };
         let undecided = (admitted, request, body_len);
-        actions.extend(self.decided(&undecided, cascade, &decision, classified_in, worker, host));
-        actions
-    }
-
-    /// The steps came to a decision.
-    fn decided(
-        &mut self,
-        (admitted, request, body_len): &(Admitted, ChatRequest, usize),
-        cascade: Cascade,
-        decision: &Decision,
-        classified_in: Option<Duration>,
-        worker: &mut Worker,
-        host: &dyn Host,
-    ) -> Vec<Action> {
-        let mut actions = self.tell_shadows(cascade, decision, &admitted.caller, worker);
-        actions.extend(self.hand_over(admitted, request, *body_len, decision, classified_in, host));
+        actions.extend(self.tell_shadows(cascade, &decision, &undecided.0.caller, worker));
+        actions.extend(self.hand_over(&undecided, &decision, classified_in, worker, host));
         actions
     }
 
@@ -495,14 +485,8 @@ impl Router {
         match answer {
             Ok(decision) => {
                 let mut actions = vec![count_classification((Source::Llm, Asked::Answered))];
-                actions.extend(self.decided(
-                    &undecided,
-                    cascade,
-                    &decision,
-                    Some(took),
-                    worker,
-                    host,
-                ));
+                actions.extend(self.tell_shadows(cascade, &decision, &undecided.0.caller, worker));
+                actions.extend(self.hand_over(&undecided, &decision, Some(took), worker, host));
                 actions
             }
             Err(reason) => {
@@ -545,11 +529,10 @@ impl Router {
 
     fn hand_over(
         &mut self,
-        admitted: &Admitted,
-        request: &ChatRequest,
-        body_len: usize,
+        (admitted, request, body_len): &(Admitted, ChatRequest, usize),
         decision: &Decision,
         classified_in: Option<Duration>,
+        worker: &mut Worker,
         host: &dyn Host,
     ) -> Vec<Action> {
         let access = Access::of(&self.policy, &admitted.caller);
@@ -570,6 +553,14 @@ impl Router {
             Ok(candidates) => candidates,
             Err(refusal) => return vec![self.refuse(&refusal)],
         };
+        let budget = plan::budget(&self.policy, &decision.choice, request.stream);
+        let Ordered {
+            targets,
+            standings,
+            cooling,
+            probe,
+        } = self.by_health(targets, budget.attempt, worker, host);
+        let skipped = [skipped, cooling].concat();
         let client = &admitted.headers;
         let mut decided = report::of_decision(decision, classified_in);
         decided.extend(report::of_skipped(&skipped));
@@ -578,15 +569,16 @@ impl Router {
             plan::Planned {
                 choice: &decision.choice,
                 targets: &targets,
-                degraded,
+                degraded: degraded.as_ref(),
+                standings: &standings,
                 request,
-                body_len,
+                body_len: *body_len,
                 client: self.client,
                 headers: client,
                 told: &decided,
             },
         );
-        let budget = plan::budget(&self.policy, &decision.choice, request.stream).total;
+        let budget = budget.total;
         let canned = Canned::of(&self.policy, &decision.choice, request, self.client);
         let first = plan.targets.first();
         let first = first.map_or(&b""[..], |target| target.cluster.as_bytes());
@@ -615,6 +607,10 @@ impl Router {
             metric_name("pointsman_requests_total", &tags),
             1,
         ));
+        actions.extend(probe.map(|(target, why)| {
+            let provider = &target.provider.name;
+            learn::transition(provider, &target.model, "half_open", why.as_str())
+        }));
         actions.push(Action::Continue);
         let report = self.report.get_or_insert_default();
         report.targets = targets
@@ -632,6 +628,41 @@ impl Router {
             canned,
         });
         actions
+    }
+
+    /// The candidates in the order of their health. A healthy fleet costs one read of nothing.
+    fn by_health<'p>(
+        &self,
+        targets: Vec<&'p Target>,
+        timeout: Duration,
+        worker: &mut Worker,
+        host: &dyn Host,
+    ) -> Ordered<'p> {
+        let rules = self.policy.health;
+        let budget = &mut worker.health.budget;
+        budget.earn(rules.retry_budget);
+        let known = rules
+            .cooldown
+            .map(|cooldown| (cooldown, shared::read(host)));
+        let Some((cooldown, mut table)) = known.filter(|(_, table)| !table.is_empty()) else {
+            return Ordered::healthy(targets);
+        };
+        let time = host.now();
+        let now = millis(time);
+        if table.is_stale(now, &cooldown) {
+            table.forget(now, &cooldown);
+            shared::forget(host, now, &cooldown);
+        }
+        standing::order(targets, &table, now, &cooldown, |key| {
+            if !budget.spend(rules.retry_budget, time) {
+                return false;
+            }
+            let is_ours = shared::claim(host, key, timeout, now, &cooldown);
+            if !is_ours {
+                budget.refund();
+            }
+            is_ours
+        })
     }
 
     // === response ===
@@ -773,7 +804,13 @@ impl Router {
             return canned.reply(owned(report.unserved(&attempts)), host);
         }
         let (status, body) = match is_from_provider {
-            true => last_error(report.served_by(&attempts), &attempts, status, body),
+            true => {
+                let asked = report.served_by(&attempts);
+                let asked = asked.map_or(("", "", Api::OpenAi), |target| {
+                    (&*target.provider, &*target.model, target.api)
+                });
+                last_error(asked, &attempts, Some((status, body)))
+            }
             false => (status, body.to_vec()),
         };
         let body = match self.client.is_messages() {
@@ -790,29 +827,6 @@ impl Router {
     /// The gateway's own error, in the client's form.
     fn refuse(&self, refusal: &ErrorReply) -> Action {
         Action::Reply(messages::error::reply(self.client, refusal))
-    }
-}
-
-/// Status and body, in OpenAI's form, of the last attempt's error.
-fn last_error(
-    target: Option<&Planned>,
-    attempts: &Attempts,
-    status: u16,
-    body: &[u8],
-) -> (u16, Vec<u8>) {
-    let (provider, model, api) = target.map_or(("", "", Api::OpenAi), |target| {
-        (&target.provider, &target.model, target.api)
-    });
-    let last = attempts.outcomes.rsplit('=').next();
-    match last.and_then(|outcome| outcome.parse().ok()) {
-        // The sink spoke, not the provider.
-        Some(Outcome::ConnectFailure) => unreachable_error(provider, model),
-        // What the provider role made of an answer that was none has a status of ours, and no words of the provider's.
-        Some(Outcome::Empty | Outcome::BadEvent) => final_error(api, 200, b"", provider, model),
-        Some(Outcome::Status(answered)) if answered != status => {
-            final_error(api, answered, b"", provider, model)
-        }
-        _ => final_error(api, status, body, provider, model),
     }
 }
 

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 
 use super::*;
+use crate::health::signs::Sign;
+use crate::health::{Cooldown, Key, Kind, Standing};
 use crate::http::tests::Still;
 use crate::router::plan::Plan;
 
@@ -661,5 +663,78 @@ fn errors_are_in_the_form_of_messages() {
         let has =
             |name: &str, value: &str| reply.headers.iter().any(|(n, v)| n == name && v == value);
         assert!(has("retry-after", "7") && has("x-routed-attempts", outcomes));
+    }
+}
+
+/// What the plan says of its targets, and what the client is told.
+fn planned(actions: &[Action]) -> (String, String) {
+    let plan = state_of(actions, state::PLAN).expect("a plan");
+    let (plan, _) = Plan::decode(plan).expect("a plan");
+    let targets: Vec<_> = plan
+        .targets
+        .iter()
+        .map(|target| format!("{}:{:?}", target.model, target.standing))
+        .collect();
+    let told = plan
+        .told
+        .iter()
+        .find(|(name, _)| *name == names::ROUTING_SKIPPED);
+    let skipped = told.map(|(_, value)| (*value).to_owned());
+    (targets.join(" "), skipped.unwrap_or_default())
+}
+
+/// The probe is one request's, in whichever worker it is; with no token left it is nobody's.
+#[test]
+fn a_target_that_failed_is_planned_last_and_probed_by_one_request() {
+    const FAST: &[u8] = br#"{"model":"fast","messages":[{"role":"user","content":"hello"}]}"#;
+    let healthy = ("m-a:Healthy m-b:Healthy", "");
+    let open = ("m-b:Healthy m-a:Open", "a/m-a=cooldown");
+    let probe = ("m-a:Probe m-b:Healthy", "");
+    // So many seconds after `m-a` was refused, with so many tokens, as so many requests: what each plans.
+    for (seconds, tokens, expected) in [
+        (0, 9, &[open, open][..]),
+        (9, 9, &[probe, open, open]),
+        (9, 0, &[open, open]),
+        (9, 1, &[probe, open]),
+        // The probe was never heard of again.
+        (9 + 50, 9, &[probe, open]),
+        (9999, 9, &[healthy]),
+    ] {
+        let mut host = Still::at(1000);
+        let mut other = Exchange::new();
+        let policy = Arc::clone(&other.router.policy);
+        let attempt = learn::Attempt {
+            key: Key::of(&policy.tiers[0].targets[0]),
+            standing: Standing::Healthy,
+            started: host.now(),
+            cooldown: &Cooldown::default(),
+        };
+        other
+            .worker
+            .health
+            .learn(attempt, Sign::Bad(Kind::Refused, None), &host);
+        host.wait(Duration::from_secs(seconds));
+        for expected in expected {
+            let mut exchange = Exchange::new();
+            let rules = policy.health.retry_budget;
+            let budget = &mut exchange.worker.health.budget;
+            while budget.spend(rules, host.now()) {}
+            // A request earns a fifth itself.
+            (0..tokens * 4).for_each(|_| budget.earn(rules));
+            exchange.host = host;
+            let actions = exchange.chat(FAST);
+            let (order, skipped) = planned(&actions);
+            assert_eq!(
+                (&*order, &*skipped),
+                *expected,
+                "{seconds} s, {tokens} tokens"
+            );
+            let half_open = actions.iter().any(|action| {
+                matches!(action, Action::Count(name, 1) if name.contains("to=.=half_open;.why=.=refused;."))
+            });
+            assert_eq!(half_open, *expected == probe);
+            assert!(actions.contains(&Action::SetRequestHeader("x-envoy-max-retries", "1".into())));
+            host = exchange.host;
+        }
     }
 }

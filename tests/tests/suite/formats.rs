@@ -17,6 +17,7 @@ use wire::{Provider, Wire};
 /// A tier for each provider, and one that goes through them all.
 const POLICY: &str = "
 version: 1
+cooldown: {enabled: false}
 default_tier: chain
 tiers:
   gpt: {description: openai, targets: [{provider: alpha, model: gpt-5-nano}]}

@@ -13,6 +13,7 @@ mod budget;
 mod cache;
 mod cascade;
 mod classify;
+mod cooldown;
 mod decide;
 mod dependencies;
 mod failover;

@@ -14,8 +14,8 @@ use pointsman::classify::local::{input, lexicon};
 use pointsman::http::Headers;
 use pointsman::policy::{LocalClassifier, Policy, StepKind};
 use pointsman::router::cascade::{Cascade, Next};
-use pointsman::router::classifying::Worker;
 use pointsman::router::decide::{Asked, Source};
+use pointsman::worker::Worker;
 
 use crate::Failure;
 use crate::baselines::Baselines;

@@ -40,6 +40,13 @@ fn defaults() {
             hold_answer: 4 << 20
         }
     );
+    assert_eq!(
+        policy.health,
+        Rules {
+            cooldown: Some(Cooldown::default()),
+            retry_budget: RetryBudget::default()
+        }
+    );
     assert_eq!(policy.route_models, RouteModels::default());
     assert_eq!(
         (
@@ -252,6 +259,41 @@ fn every_field_is_read() {
         (policy.limits.hold_answer, policy.log_reason),
         (2 << 20, true)
     );
+    let cooldown = Cooldown {
+        consecutive_failures: 1,
+        error_permille: 250,
+        min_requests: 2,
+        window: Duration::from_secs(3),
+        base: Duration::from_secs(4),
+        max: Duration::from_secs(5),
+        quota: Duration::from_secs(6),
+        max_retry_after: Duration::from_secs(7),
+    };
+    let retry_budget = RetryBudget {
+        permille: 100,
+        min_per_second: 8,
+    };
+    assert_eq!(
+        policy.health,
+        Rules {
+            cooldown: Some(cooldown),
+            retry_budget
+        }
+    );
+}
+
+#[test]
+fn cooldown_is_on_unless_it_is_switched_off() {
+    for (cooldown, is_on) in [
+        (json!({}), true),
+        (json!({"base": "1s"}), true),
+        (json!({"enabled": true}), true),
+        (json!({"enabled": false}), false),
+        (json!({"enabled": false, "base": "1s"}), false),
+    ] {
+        let policy = super::policy(&edited(base(), &[with("/cooldown", cooldown.clone())]));
+        assert_eq!(policy.health.cooldown.is_some(), is_on, "{cooldown}");
+    }
 }
 
 fn shown(targets: &[Target]) -> Vec<String> {

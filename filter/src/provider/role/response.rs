@@ -3,19 +3,20 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{NO_HOST_HEADER, ProviderAttempt, State, TIMER_SLACK, Warned};
+use super::{NO_HOST_HEADER, ProviderAttempt, Reads, State, TIMER_SLACK, Warned};
+use crate::health::signs::{self, Said, Sign};
+use crate::health::{Key, Rules, Standing};
 use crate::http::{Action, EVENTS, HeaderLine, Headers};
 use crate::provider::adapt::{self, Step, Whole, Wire};
 use crate::provider::error;
 use crate::provider::headers::is_removed_from_response;
 use crate::provider::judge::{Outcome, is_event_stream};
 use crate::router::degrade;
-use crate::router::handover;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
 use crate::telemetry::metrics::metric_name;
 use crate::telemetry::report;
-use crate::telemetry::state::{self, Attempts};
+use crate::telemetry::state::Attempts;
 use crate::telemetry::tokens::Tokens;
 
 /// The status of an answer that turned out to be none; Envoy retries it.
@@ -24,8 +25,8 @@ const BAD_ANSWER: &str = "502";
 /// Whom this attempt asks, and what it will report.
 #[derive(Debug)]
 pub(super) struct Serving {
-    provider: String,
-    model: String,
+    pub(super) provider: String,
+    pub(super) model: String,
     /// For the metrics.
     tier: String,
     /// The tier that this target is of, if that is not the decided one.
@@ -37,10 +38,17 @@ pub(super) struct Serving {
     /// A target that comes after this attempt's reads more tokens.
     has_wider: bool,
     timeout: Duration,
-    started: Duration,
+    pub(super) started: Duration,
     pub(super) handed_over: Vec<u8>,
     /// This attempt included; its outcome is not, until it is reported.
-    attempts: Attempts,
+    pub(super) attempts: Attempts,
+    pub(super) health: Rules,
+    pub(super) key: Key,
+    pub(super) standing: Standing,
+    /// What the body of an error said of the provider's limits.
+    said: Said,
+    /// How the attempt ended, until that was learnt from.
+    pub(super) ended: Option<Ended>,
     /// What the client is told of the decision, and of what the provider was not.
     pub(super) told: Vec<HeaderLine>,
     /// The answer's headers as they came.
@@ -48,6 +56,16 @@ pub(super) struct Serving {
     pub(super) is_reported: bool,
     pub(super) tokens: Tokens,
     is_broken_counted: bool,
+}
+
+/// How an attempt ended, for those that come after it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) sign: Sign,
+    /// Only a target that reads more tokens can serve the request.
+    pub(super) is_too_long: bool,
+    /// Envoy may retry.
+    pub(super) moves_on: bool,
 }
 
 /// What the answer's headers say of its body.
@@ -146,12 +164,14 @@ impl ProviderAttempt {
         }
         // The router role reads it whole. Held here, an error that stalls or breaks off still ends by the attempt's
         // timeout or its reset; released, it would hang.
-        if goes_to_client && !end_of_stream && error::is_read(headers) {
-            self.state = State::HoldingError {
-                outcome,
-                is_read: status == 400
-                    && (serving.has_wider || error::hides_faults(serving.wire.api())),
-            };
+        let reads = match status {
+            400 if serving.has_wider || error::hides_faults(serving.wire.api()) => Reads::Fault,
+            429 if serving.health.cooldown.is_some() => Reads::Limits,
+            _ => Reads::Nothing,
+        };
+        let is_held = goes_to_client || reads == Reads::Limits;
+        if is_held && !end_of_stream && error::is_read(headers) {
+            self.state = State::HoldingError { outcome, reads };
             actions.push(Action::Pause);
             return actions;
         }
@@ -194,20 +214,25 @@ impl ProviderAttempt {
                     false => self.reject(Outcome::BadEvent),
                 }
             }
-            State::HoldingError { outcome, is_read }
+            State::HoldingError { outcome, reads }
                 if !end_of_stream && buffered <= error::MAX_ERROR_BODY =>
             {
-                self.state = State::HoldingError { outcome, is_read };
+                self.state = State::HoldingError { outcome, reads };
                 vec![Action::Pause]
             }
-            State::HoldingError { is_read: true, .. } if self.is_too_long(bytes) => {
-                self.reject(Outcome::TooLong)
-            }
-            State::HoldingError { outcome, is_read } => {
-                let api = self.serving.as_ref().map(|s| s.wire.api());
-                let fault = api
-                    .filter(|_| is_read)
-                    .and_then(|api| error::hidden_fault(api, bytes));
+            State::HoldingError {
+                reads: Reads::Fault,
+                ..
+            } if self.is_too_long(bytes) => self.reject(Outcome::TooLong),
+            State::HoldingError { outcome, reads } => {
+                let fault = match (reads, &mut self.serving) {
+                    (Reads::Fault, Some(serving)) => error::hidden_fault(serving.wire.api(), bytes),
+                    (Reads::Limits, Some(serving)) => {
+                        serving.said = signs::read_body(bytes);
+                        None
+                    }
+                    _ => None,
+                };
                 let Some(status) = fault else {
                     return self.release(outcome, Body::AsItCame);
                 };
@@ -315,9 +340,16 @@ impl ProviderAttempt {
         };
         serving.is_reported = true;
         serving.attempts.add(&serving.provider, outcome);
-        let mut actions = Vec::with_capacity(4);
+        let mut actions = Vec::with_capacity(6);
+        serving.ended = Some(Ended {
+            sign: match serving.health.cooldown {
+                Some(_) => signs::read(outcome, &serving.answer, serving.said),
+                None => Sign::Nothing,
+            },
+            is_too_long: outcome == Outcome::TooLong,
+            moves_on: !matches!(outcome, Outcome::Status(200..=299)),
+        });
         if !matches!(outcome, Outcome::Status(200..=299)) {
-            actions.extend(serving.point_on(outcome));
             actions.extend(match serving.is_last {
                 true => serving.tokens.log(),
                 false => serving.tokens.unlog(),
@@ -357,35 +389,17 @@ impl Serving {
             started,
             handed_over: Vec::new(),
             attempts,
+            health: plan.health,
+            key: target.key,
+            standing: target.standing,
+            said: Said::default(),
+            ended: None,
             told: Vec::new(),
             answer: Headers::default(),
             is_reported: false,
             tokens: Tokens::default(),
             is_broken_counted: false,
         }
-    }
-
-    /// Where a retry goes, and how the attempts went so far. Envoy asks for it after this attempt has reported its end: `on_done`
-    /// comes before its retry timer.
-    fn point_on(&mut self, outcome: Outcome) -> Vec<Action> {
-        let mut handed_over = std::mem::take(&mut self.handed_over);
-        let Some((plan, _)) = Plan::decode(&handed_over) else {
-            return Vec::new();
-        };
-        let target = self.attempts.target;
-        let next = match outcome {
-            Outcome::TooLong => wider(&plan, target),
-            _ => None,
-        };
-        let next = next.unwrap_or_else(|| next_target(&plan, target));
-        let cluster = plan.targets.get(next).map(|target| target.cluster);
-        let cluster = cluster.unwrap_or_default().as_bytes().to_vec();
-        self.attempts.next = next;
-        handover::set_attempts(&mut handed_over, &self.attempts);
-        vec![
-            Action::SetState(state::PLAN, handed_over),
-            Action::SetState(state::CLUSTER, cluster),
-        ]
     }
 
     /// The client is told what the provider was not.
@@ -472,20 +486,11 @@ impl Serving {
     }
 }
 
-/// The target after this one, by its index; after the last the last again, should Envoy retry more often than planned.
-fn next_target(plan: &Plan<'_>, target: usize) -> usize {
-    let last = plan.targets.len().saturating_sub(1);
-    target.saturating_add(1).min(last)
-}
-
 /// The next target that reads more tokens than this one.
-fn wider(plan: &Plan<'_>, target: usize) -> Option<usize> {
+pub(super) fn wider(plan: &Plan<'_>, target: usize) -> Option<usize> {
     let read = plan.targets.get(target)?.context;
-    let mut later = plan
-        .targets
-        .iter()
-        .enumerate()
-        .skip(target.saturating_add(1));
+    let later = plan.targets.iter().enumerate();
+    let mut later = later.skip(target.saturating_add(1));
     later
         .find(|(_, other)| other.context > read)
         .map(|(index, _)| index)

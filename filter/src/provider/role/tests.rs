@@ -1,8 +1,11 @@
 use super::*;
 use crate::chat::request::Dialect;
+use crate::fnv::Fnv64;
+use crate::health::{Cooldown, Key, RetryBudget, Rules, Standing, shared};
 use crate::http::tests::Still;
 use crate::policy::{Api, Unsupported};
 use crate::provider::adapt::Passed;
+use crate::provider::error;
 use crate::provider::passing::StreamEnd;
 use crate::router::handover;
 
@@ -23,6 +26,8 @@ fn plan(stream: bool) -> Plan<'static> {
         unsupported: Unsupported::Drop,
         prompt_cache: false,
         stream_usage: false,
+        key: Key(Fnv64::default().bytes(name.as_bytes()).0),
+        standing: Standing::Healthy,
         headers: vec![("x-own", name)],
     };
     Plan {
@@ -37,6 +42,7 @@ fn plan(stream: bool) -> Plan<'static> {
         degraded_to: "",
         hold_answer: 100,
         attempt_timeout_ms: 2000,
+        health: Rules::default(),
         user_agent: None,
         told: vec![("x-routing-tier", "fast")],
         targets: vec![target("a"), target("b")],
@@ -54,7 +60,7 @@ type Before = Option<((usize, usize), &'static str)>;
 
 struct Exchange {
     attempt: ProviderAttempt,
-    warned: Warned,
+    worker: Worker,
     host: Still,
 }
 
@@ -62,13 +68,13 @@ impl Exchange {
     fn new() -> Self {
         Exchange {
             attempt: ProviderAttempt::default(),
-            warned: Warned::default(),
+            worker: Worker::default(),
             host: Still::at(50),
         }
     }
 
     fn on(&mut self, event: Event<'_>) -> Vec<Action> {
-        self.attempt.on(event, &mut self.warned, &self.host)
+        self.attempt.on(event, &mut self.worker, &self.host)
     }
 
     /// Headers of an attempt, with what those before left.
@@ -253,7 +259,7 @@ fn what_the_router_role_did_not_see_passes() {
 fn a_status_is_passed_on_and_written_down() {
     for (status, more, expected) in [
         ("503", None, "a=503"),
-        ("429", None, "a=429"),
+        ("404", None, "a=404"),
         ("503", Some((NO_HOST_HEADER, "1")), "a=connect_failure"),
         ("500", Some((NO_HOST_HEADER, "1")), "a=500"),
     ] {
@@ -371,17 +377,17 @@ fn outcomes_follow_one_another() {
 
 #[test]
 fn a_refused_key_is_warned_of_once() {
-    let mut warned = Warned::default();
+    let mut worker = Worker::default();
     let mut given = 0;
     for _ in 0..3 {
         let mut exchange = Exchange::sent(false);
-        exchange.warned = warned;
+        exchange.worker = worker;
         let actions = exchange.answer(&[(":status", "401")], false);
         given += actions
             .iter()
             .filter(|a| matches!(a, Action::Log(log::Level::Error, _)))
             .count();
-        warned = exchange.warned;
+        worker = exchange.worker;
     }
     assert_eq!(given, 1);
 }
@@ -900,4 +906,244 @@ fn an_answer_too_large_to_be_translated_is_a_failure() {
         end_of_stream: false,
     });
     assert!(is_rejected(&actions));
+}
+
+// === what an attempt leaves behind ===
+
+/// What the next plans know of target `a`.
+fn standing_of_a(exchange: &Exchange) -> Standing {
+    let table = shared::read(&exchange.host);
+    let now = shared::now(&exchange.host);
+    let record = table.get(plan(false).targets[0].key);
+    record.map_or(Standing::Healthy, |r| r.standing(now, &Cooldown::default()))
+}
+
+fn next_of(actions: &[Action]) -> Option<usize> {
+    actions.iter().find_map(|action| match action {
+        Action::SetState(state::PLAN, bytes) => Some(handover::attempts(bytes)?.next),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_came_of_an_attempt_is_known_to_the_next_plans() {
+    let json = ("content-type", "application/json");
+    let spent = br#"{"error":{"message":"You exceeded","type":"insufficient_quota","code":"insufficient_quota"}}"#;
+    for (status, body, known) in [
+        ("200", &b"{\"id\":1}"[..], Standing::Healthy),
+        ("400", b"{}", Standing::Healthy),
+        ("503", b"{}", Standing::Shaky),
+        ("401", b"{}", Standing::Open),
+        ("429", b"{}", Standing::Shaky),
+        ("429", spent, Standing::Open),
+    ] {
+        let mut exchange = Exchange::sent(false);
+        let mut actions = exchange.answer(&[(":status", status), json], false);
+        if actions.last() == Some(&Action::Pause) {
+            let wanted = exchange.attempt.wanted(body.len(), true).expect("the body");
+            actions = exchange.body(&body[wanted], true);
+        }
+        assert_eq!(outcome(&actions).as_deref(), Some(&*format!("a={status}")));
+        assert_eq!(actions.last(), Some(&Action::Continue));
+        assert_eq!(standing_of_a(&exchange), known, "{status}");
+        let warned = |a: &Action| matches!(a, Action::Log(log::Level::Warn, m) if m.contains("provider a, model a"));
+        assert_eq!(actions.iter().any(warned), known == Standing::Open);
+        assert!(
+            !actions
+                .iter()
+                .any(|a| matches!(a, Action::Log(_, m) if m.contains("exceeded")))
+        );
+    }
+    // Switched off, nothing is held and nothing known.
+    let mut exchange = Exchange::new();
+    let mut plan = plan(false);
+    plan.health.cooldown = None;
+    exchange.begin(&plan, "a", None);
+    exchange.on(Event::RequestBody(BODY));
+    let actions = exchange.answer(&[(":status", "429"), json], false);
+    assert_eq!(outcome(&actions).as_deref(), Some("a=429"));
+    assert_eq!(standing_of_a(&exchange), Standing::Healthy);
+}
+
+/// A 429's body tells a quota from a rate; one that says nothing in time, or too much, tells neither.
+#[test]
+fn a_limit_is_held_for_its_words_and_for_no_longer_than_other_errors() {
+    let limit = [(":status", "429"), ("content-type", "application/json")];
+    let mut exchange = Exchange::sent(false);
+    assert_eq!(exchange.answer(&limit, false), [Action::Pause]);
+    assert_eq!(exchange.attempt.wanted(5, false), Some(0..0));
+    let large = Event::ResponseBody {
+        bytes: b"",
+        buffered: error::MAX_ERROR_BODY + 1,
+        end_of_stream: false,
+    };
+    assert_eq!(outcome(&exchange.on(large)).as_deref(), Some("a=429"));
+    for other in [
+        ("content-encoding", "gzip"),
+        ("content-type", "text/event-stream"),
+    ] {
+        let mut exchange = Exchange::sent(false);
+        let actions = exchange.answer(&[limit[0], other], false);
+        assert_eq!(outcome(&actions).as_deref(), Some("a=429"), "{other:?}");
+    }
+    let mut exchange = Exchange::sent(false);
+    assert_eq!(
+        outcome(&exchange.answer(&limit, true)).as_deref(),
+        Some("a=429")
+    );
+}
+
+#[test]
+fn a_client_that_leaves_is_no_failure_and_gives_a_probe_back() {
+    let mut exchange = Exchange::sent(false);
+    let actions = exchange.on(Event::Left);
+    assert_eq!(outcome(&actions).as_deref(), Some("a=client_left"));
+    assert_eq!(standing_of_a(&exchange), Standing::Healthy);
+    for (left, probed) in [(false, true), (true, false)] {
+        let mut exchange = Exchange::sent(false);
+        exchange.answer(&[(":status", "401")], true);
+        exchange.host.wait(Duration::from_secs(10));
+        let now = shared::now(&exchange.host);
+        let (key, cooldown) = (plan(false).targets[0].key, Cooldown::default());
+        let claim = |exchange: &Exchange| {
+            shared::claim(&exchange.host, key, Duration::from_secs(9), now, &cooldown)
+        };
+        assert!(claim(&exchange));
+        let mut probe = plan(false);
+        probe.targets[0].standing = Standing::Probe;
+        exchange.attempt = ProviderAttempt::default();
+        exchange.begin(&probe, "a", None);
+        exchange.on(Event::RequestBody(BODY));
+        if left {
+            exchange.on(Event::Left);
+        }
+        assert_eq!(claim(&exchange), !probed);
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_off_after_it_was_released_is_news() {
+    let mut exchange = Exchange::sent(true);
+    exchange.answer(&STREAM, false);
+    exchange.body(
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n",
+        false,
+    );
+    assert_eq!(standing_of_a(&exchange), Standing::Healthy);
+    exchange
+        .attempt
+        .broke_off(&mut exchange.worker, &exchange.host);
+    assert_eq!(standing_of_a(&exchange), Standing::Shaky);
+}
+
+#[test]
+fn a_repeat_takes_a_token_and_a_move_takes_none() {
+    let of = |names: &[&str]| {
+        let known = plan(false).targets;
+        let target = |name: &&str| known.iter().find(|t| t.provider == *name).cloned();
+        Plan {
+            targets: names.iter().filter_map(target).collect(),
+            ..plan(false)
+        }
+    };
+    for (names, at, tokens, next, left) in [
+        (&["a", "b"][..], 0, 0, 1, 0),
+        (&["a", "a", "b"], 0, 1, 1, 0),
+        (&["a", "a", "b"], 0, 0, 2, 0),
+        (&["a", "a", "b"], 1, 1, 2, 1),
+        (&["a", "b", "a"], 1, 0, 3, 0),
+        (&["a", "b", "a"], 1, 1, 2, 0),
+        (&["a", "a"], 0, 0, 2, 0),
+        (&["a"], 0, 9, 1, 9),
+    ] {
+        let mut plan = of(names);
+        plan.health.retry_budget = RetryBudget {
+            permille: 1000,
+            min_per_second: 20,
+        };
+        let rules = plan.health.retry_budget;
+        let mut exchange = Exchange::new();
+        let budget = &mut exchange.worker.health.budget;
+        // What a worker begins with is spent.
+        while budget.spend(rules, exchange.host.now()) {}
+        (0..tokens).for_each(|_| budget.earn(rules));
+        let before = (at > 0).then(|| ((at, at - 1), "x=503"));
+        exchange.begin(&plan, plan.targets[at].cluster, before);
+        exchange.on(Event::RequestBody(BODY));
+        let actions = exchange.answer(&[(":status", "503")], true);
+        assert_eq!(
+            next_of(&actions),
+            Some(next),
+            "{names:?} at {at}, {tokens} tokens"
+        );
+        let cluster = plan.targets[next.min(names.len() - 1)].cluster;
+        assert_eq!(state_of(&actions, state::CLUSTER).as_deref(), Some(cluster));
+        let budget = &mut exchange.worker.health.budget;
+        let now = exchange.host.now();
+        let rest = (0..99).filter(|_| budget.spend(rules, now)).count();
+        assert_eq!(rest, left, "{names:?} at {at}");
+    }
+}
+
+/// Envoy has a retry left, and the plan nobody.
+#[test]
+fn where_nobody_is_left_the_chain_ends_with_the_last_error_in_the_clients_form() {
+    for (client, outcomes, status, words) in [
+        (Dialect::Chat, "a=503", 503, "provider \"a\" answered 503"),
+        (
+            Dialect::Messages,
+            "a=503",
+            503,
+            "provider \"a\" answered 503",
+        ),
+        (
+            Dialect::Chat,
+            "a=401",
+            502,
+            "refused the gateway's credential",
+        ),
+        (Dialect::Chat, "a=timeout", 504, "did not answer in time"),
+        (Dialect::Chat, "a=reset", 502, "did not answer at all"),
+        (
+            Dialect::Chat,
+            "a=connect_failure",
+            503,
+            "could not be reached",
+        ),
+        (Dialect::Chat, "a=empty", 502, "without a usable answer"),
+    ] {
+        let mut exchange = Exchange::new();
+        let mut plan = plan(false);
+        plan.client = client;
+        plan.targets[1] = plan.targets[0].clone();
+        let mut handed_over = plan.encode();
+        let attempts = Attempts {
+            begun: 1,
+            target: 0,
+            next: 2,
+            outcomes: outcomes.to_owned(),
+        };
+        handover::set_attempts(&mut handed_over, &attempts);
+        let actions = exchange.on(Event::RequestHeaders {
+            headers: Headers::default(),
+            handed_over: Some(handed_over),
+            retried_at: Some("a"),
+            end_of_stream: false,
+        });
+        let [Action::Reply(reply)] = &actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(reply.status, status, "{outcomes}");
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
+        let message = body["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(words), "{message}");
+        assert_eq!(body["type"] == "error", client == Dialect::Messages);
+        assert_eq!(
+            exchange.on(Event::Done {
+                connect_failed: false,
+                has_broken: false,
+            }),
+            []
+        );
+    }
 }

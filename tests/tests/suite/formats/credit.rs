@@ -6,6 +6,7 @@ use serde_json::json;
 
 const POLICY: &str = "
 version: 1
+cooldown: {enabled: false}
 default_tier: chain
 tiers:
   chain: {description: both, targets: [{provider: alpha, model: claude-haiku-4-5}, {provider: beta, model: gpt-5-nano}]}

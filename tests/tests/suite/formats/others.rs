@@ -139,7 +139,10 @@ fn kinds() -> impl Iterator<Item = (&'static str, Vec<Line>)> {
 
 /// What the stand-in is told, and a policy with a tier for each of its models.
 fn script(formats: &[Format]) -> (Vec<Part>, String) {
-    let (mut parts, mut policy) = (Vec::new(), String::from("version: 1\ntiers:\n"));
+    let (mut parts, mut policy) = (
+        Vec::new(),
+        String::from("version: 1\ncooldown: {enabled: false}\ntiers:\n"),
+    );
     let mut providers = String::from("providers:\n");
     for format in formats {
         for (kind, lines) in kinds() {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 const POLICY: &str = "
 version: 1
+cooldown: {enabled: false}
 default_tier: gpt
 tiers:
   gpt: {description: openai, targets: [{provider: alpha, model: gpt-5-nano}]}

@@ -11,9 +11,9 @@ use pointsman::classify::local::{self, why::why};
 use pointsman::classify::rules::{Facts, first_match};
 use pointsman::policy::{LlmClassifier, LocalClassifier, Policy, Rule, StepKind};
 use pointsman::router::cascade::{Cascade, Next};
-use pointsman::router::classifying::Worker;
 use pointsman::router::decide::{self, Access, Asked, Decision, Source};
 use pointsman::router::role::COUNTED;
+use pointsman::worker::Worker;
 
 use super::explanation::{Feature, LlmSeen, LocalSeen, Probability, StepSeen, Verdict};
 

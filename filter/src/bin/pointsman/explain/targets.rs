@@ -55,7 +55,8 @@ pub fn plan(
         Planned {
             choice: &decision.choice,
             targets: &targets,
-            degraded,
+            degraded: degraded.as_ref(),
+            standings: &[],
             request: asked.request,
             body_len: body.len(),
             client: client.dialect,
