@@ -133,17 +133,20 @@ impl Watch {
     }
 }
 
+/// The state machine of a request, which the tick tells that its time is over.
+type Shared = Rc<RefCell<Router>>;
+
 /// The requests that wait for an answer's headers, and until when.
 #[derive(Default)]
 struct Timed {
-    waiting: RefCell<BTreeMap<u32, (Duration, Rc<RefCell<Router>>)>>,
+    waiting: RefCell<BTreeMap<u32, (Duration, Shared)>>,
     /// The tick is [`TICK`] and not longer.
     is_ticking: Cell<bool>,
 }
 
 impl Timed {
     /// Called by a request, whose root context the tick is.
-    fn hold(&self, context: u32, router: &Rc<RefCell<Router>>, within: Duration) {
+    fn hold(&self, context: u32, router: &Shared, within: Duration) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() >= MAX_TIMED {
             return;
@@ -163,7 +166,7 @@ impl Timed {
         self.waiting.borrow().is_empty()
     }
 
-    fn overdue(&self) -> Vec<(u32, Rc<RefCell<Router>>)> {
+    fn overdue(&self) -> Vec<(u32, Shared)> {
         if self.is_idle() {
             return Vec::new();
         }
@@ -271,8 +274,7 @@ struct RouterStream {
     id: u32,
     watch: Rc<Watch>,
     timed: Rc<Timed>,
-    /// Shared with the tick, which tells it that its time is over.
-    machine: Rc<RefCell<Router>>,
+    machine: Shared,
 }
 
 /// What comes of an event. Nothing, if a host call re-entered this VM.

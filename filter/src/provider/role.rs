@@ -306,6 +306,7 @@ impl ProviderAttempt {
                 vec![Action::Reply(reply)]
             }
             Err(Unadaptable::Damaged) => {
+                serving.is_reported = true;
                 self.state = State::Passing;
                 misconfigured("a filter between the two roles damaged the request body")
             }

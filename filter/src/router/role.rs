@@ -877,3 +877,7 @@ fn count_classification((step, result): (Source, Asked)) -> Action {
 #[cfg(test)]
 #[path = "role_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "failed_tests.rs"]
+mod failed_tests;

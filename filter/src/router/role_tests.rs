@@ -21,10 +21,11 @@ const POLICY: &str = r#"{
   "log_reason": true
 }"#;
 
-const CHAT: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"hello"}]}"#;
+pub(super) const CHAT: &[u8] =
+    br#"{"model":"auto","messages":[{"role":"user","content":"hello"}]}"#;
 
-struct Exchange {
-    router: Router,
+pub(super) struct Exchange {
+    pub(super) router: Router,
     worker: Worker,
     host: Still,
 }
@@ -43,11 +44,16 @@ impl Exchange {
         }
     }
 
-    fn on(&mut self, event: Event<'_>) -> Vec<Action> {
+    pub(super) fn on(&mut self, event: Event<'_>) -> Vec<Action> {
         self.router.on(event, &mut self.worker, &self.host)
     }
 
-    fn headers(&mut self, method: &str, path: &str, more: &[(&str, &str)]) -> Vec<Action> {
+    pub(super) fn headers(
+        &mut self,
+        method: &str,
+        path: &str,
+        more: &[(&str, &str)],
+    ) -> Vec<Action> {
         let pseudo = [(":method", method), (":path", path), (":authority", "gw")];
         self.on(Event::RequestHeaders {
             headers: headers(&[&pseudo, more].concat()),
@@ -70,7 +76,12 @@ impl Exchange {
         }))
     }
 
-    fn answer(&mut self, status: &str, more: &[(&str, &str)], attempts: Attempts) -> Vec<Action> {
+    pub(super) fn answer(
+        &mut self,
+        status: &str,
+        more: &[(&str, &str)],
+        attempts: Attempts,
+    ) -> Vec<Action> {
         self.on(Event::ResponseHeaders {
             headers: headers(&[&[(":status", status)], more].concat()),
             attempts,
@@ -80,12 +91,12 @@ impl Exchange {
     }
 }
 
-fn headers(list: &[(&str, &str)]) -> Headers {
+pub(super) fn headers(list: &[(&str, &str)]) -> Headers {
     let own = |(n, v): &(&str, &str)| (Cow::Owned((*n).to_owned()), v.as_bytes().to_vec());
     Headers(list.iter().map(own).collect())
 }
 
-fn attempts(outcomes: &str, begun: usize, target: usize) -> Attempts {
+pub(super) fn attempts(outcomes: &str, begun: usize, target: usize) -> Attempts {
     Attempts {
         begun,
         target,
@@ -101,7 +112,7 @@ fn state_of<'a>(actions: &'a [Action], key: &str) -> Option<&'a [u8]> {
     })
 }
 
-fn reply_of(actions: &[Action]) -> (u16, serde_json::Value) {
+pub(super) fn reply_of(actions: &[Action]) -> (u16, serde_json::Value) {
     actions
         .iter()
         .find_map(|a| match a {
@@ -522,11 +533,11 @@ fn a_reload_changes_nothing_for_a_request_under_way() {
 
 // === clients of Messages ===
 
-const MESSAGES: &[u8] =
+pub(super) const MESSAGES: &[u8] =
     br#"{"model":"fast","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}"#;
 
 impl Exchange {
-    fn messages(&mut self, path: &str, body: &[u8]) -> Vec<Action> {
+    pub(super) fn messages(&mut self, path: &str, body: &[u8]) -> Vec<Action> {
         self.headers(
             "POST",
             path,
@@ -535,7 +546,7 @@ impl Exchange {
         self.on(Event::RequestBody(body))
     }
 
-    fn with_policy(edit: impl Fn(&str) -> String) -> Self {
+    pub(super) fn with_policy(edit: impl Fn(&str) -> String) -> Self {
         let policy = Policy::from_bytes(edit(POLICY).as_bytes()).expect("valid");
         let mut exchange = Exchange::new();
         exchange.router = Router::new(Arc::new(policy));

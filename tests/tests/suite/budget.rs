@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use pointsman_tests::client::{self, Conn, Reply};
 use pointsman_tests::edit;
+use pointsman_tests::envoy::Reload;
 use pointsman_tests::gateway::{Gateway, Options};
 use pointsman_tests::http2;
 use pointsman_tests::scenes;
@@ -39,6 +40,10 @@ tiers:
     description: the same
     targets: [{provider: alpha, model: slowly-503}, {provider: beta, model: pings}]
     timeouts: {first_token: 400ms, one_shot: 400ms, first_token_total: 400ms, one_shot_total: 400ms}
+  patient:
+    description: in its second attempt when its time is over
+    targets: [{provider: alpha, model: slowly-503}, {provider: beta, model: stalls-late}]
+    timeouts: {first_token: 3s, first_token_total: 3s}
   lives: {description: d, targets: [{provider: beta, model: m-lives}]}
   hops:
     description: fails again and again, and so is often between two attempts
@@ -455,6 +460,34 @@ async fn the_filter_lives_whenever_the_time_is_over() {
     let reply = ask(&gateway, Form::Chat, "good", false).await;
     assert_eq!(reply.content(), "gamma answers as m-good");
     assert!(!gateway.log().contains("panicked"), "the filter lives");
+}
+
+/// The tick belongs to the policy that the request met, and goes on as long as such a request does.
+#[tokio::test]
+async fn a_reload_takes_no_time_from_a_request_and_gives_it_none() {
+    let mut gateway = start("budget-reload").await;
+    let port = gateway.port();
+    let late = tokio::spawn(async move {
+        let begun = Instant::now();
+        let request = request(KEY, Form::Chat, "patient", true);
+        let reply = client::send(port, &request).await.expect("an answer");
+        (begun, begun.elapsed(), reply)
+    });
+    while gateway.beta.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let longer = POLICY.replace("3s", "60s");
+    let reload = gateway.envoy.rewrite_policy(&longer);
+    assert_eq!(reload.await, Ok(Reload::Taken));
+    assert!(!late.is_finished(), "the reload was slower than the budget");
+    let (begun, took, reply) = late.await.expect("the task");
+    assert_eq!(
+        error(&reply, Form::Chat),
+        "first_token_timeout",
+        "{begun:?}"
+    );
+    let budget = Duration::from_millis(2990)..Duration::from_millis(3250);
+    assert!(budget.contains(&took), "{took:?}");
 }
 
 /// Both official SDKs, with the retries that they have by default.

@@ -509,6 +509,53 @@ fn an_attempt_without_an_answer_says_how_it_ended() {
     }
 }
 
+/// The router role had no time left: a timeout, however short the attempt was, and told once.
+#[test]
+fn an_attempt_that_the_router_role_gave_up_timed_out() {
+    let mut exchange = Exchange::sent(false);
+    exchange.host.wait(Duration::from_millis(1));
+    let actions = exchange.on(Event::OutOfTime);
+    assert_eq!(outcome(&actions).as_deref(), Some("a=timeout"));
+    let done = exchange.on(Event::Done {
+        connect_failed: false,
+    });
+    assert_eq!(done, []);
+}
+
+#[test]
+fn the_tier_that_serves_instead_is_told_and_counted() {
+    let mut degrading = plan(false);
+    degrading.degraded_to = "spare";
+    degrading.targets[1].is_degraded = true;
+    for (cluster, before, expected) in [
+        ("a", None, None),
+        ("b", Some(((1, 0), "a=503")), Some("tier spare")),
+    ] {
+        let mut exchange = Exchange::new();
+        exchange.begin(&degrading, cluster, before);
+        exchange.on(Event::RequestBody(BODY));
+        let json = [(":status", "200"), ("content-type", "application/json")];
+        exchange.answer(&json, false);
+        let body = br#"{"choices":[{"message":{"content":"x"}}]}"#;
+        let actions = exchange.on(Event::ResponseBody {
+            bytes: body,
+            buffered: body.len(),
+            end_of_stream: true,
+        });
+        let told = actions.iter().find_map(|action| match action {
+            Action::SetResponseHeaders(lines) => {
+                let line = lines.iter().find(|(n, _)| n == "x-routing-degraded");
+                line.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            }
+            _ => None,
+        });
+        assert_eq!(told.as_deref(), expected, "{actions:?}");
+        let name = "tier=.=fast;.to=.=spare;.pointsman_degraded_total";
+        let count = Action::Count(name.to_owned(), 1);
+        assert_eq!(actions.contains(&count), expected.is_some());
+    }
+}
+
 // === other formats ===
 
 const ASKED: &[u8] =
