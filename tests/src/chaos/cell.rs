@@ -15,6 +15,7 @@ pub struct Cell {
     pub fault: &'static Fault,
     pub place: Place,
     pub stream: bool,
+    pub promise: Promise,
 }
 
 /// Where the fault is among the tier's targets.
@@ -30,15 +31,15 @@ pub enum Place {
     Alone,
 }
 
-/// What must come of a cell.
+/// What may become of a request; anything else is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
-    /// Every request is answered.
-    Answered,
-    /// Every request is refused with an error that says so.
-    Refused,
-    /// Every request is answered, or breaks off in a way that the client can see.
-    BrokenOrAnswered,
+pub struct Promise {
+    /// A complete good answer.
+    pub answered: bool,
+    /// An error status with an error object.
+    pub refused: bool,
+    /// A beginning, and then a failure that the client can see.
+    pub broken: bool,
 }
 
 pub const PLACES: [Place; 4] = [Place::First, Place::Middle, Place::Last, Place::Alone];
@@ -49,6 +50,47 @@ pub const SHARED: [&str; 3] = ["well", "fine", "ill"];
 /// Targets that answer at once have long; those that stall cost each first wave this much.
 const LONG: Duration = Duration::from_secs(8);
 const SHORT: Duration = Duration::from_millis(1500);
+
+// === impl Promise ===
+
+impl Promise {
+    const fn new(answered: bool, refused: bool, broken: bool) -> Self {
+        Self {
+            answered,
+            refused,
+            broken,
+        }
+    }
+
+    /// Somebody is healthy, and nothing reached the client before.
+    pub const ANSWERED: Self = Self::new(true, false, false);
+
+    fn of(kind: Kind, place: Place) -> Self {
+        match (kind, place) {
+            (_, Place::Last) | (Kind::Answer, _) => Self::ANSWERED,
+            (Kind::Clients, _) | (Kind::Hidden, Place::Alone) => Self::new(false, true, false),
+            (Kind::Hidden, _) => Self::ANSWERED,
+            // Envoy or the filter may have learned to leave the target out.
+            (Kind::Released, Place::Alone) => Self::new(false, true, true),
+            (Kind::Released, _) => Self::new(true, false, true),
+        }
+    }
+
+    /// Requests that were not dealt with as promised, with what happened to them.
+    pub fn lost(self, tally: &Tally) -> Vec<(String, u64)> {
+        let refused = tally.refused.iter();
+        let refused = refused.map(|(s, n)| (format!("refused with {s}"), *n));
+        let refused = refused.filter(|_| !self.refused);
+        let broken = [("broken off".to_owned(), tally.broken)].into_iter();
+        let broken = broken.filter(|_| !self.broken);
+        // Nobody was healthy: the answer is made up.
+        let answered = [("answered".to_owned(), tally.answered)].into_iter();
+        let answered = answered.filter(|_| !self.answered);
+        let bad = tally.bad.iter().map(|(why, n)| (why.clone(), *n));
+        let all = refused.chain(broken).chain(answered).chain(bad);
+        all.filter(|(_, n)| *n > 0).collect()
+    }
+}
 
 // === impl Place ===
 
@@ -72,36 +114,9 @@ impl Cell {
         format!("{}/{}/{asked}", self.fault.name, self.place.name())
     }
 
-    pub fn promise(&self) -> Promise {
-        match (self.fault.kind, self.place) {
-            (_, Place::Last) | (Kind::Answer, _) => Promise::Answered,
-            (Kind::Clients, _) | (Kind::Hidden, Place::Alone) => Promise::Refused,
-            (Kind::Hidden, _) => Promise::Answered,
-            (Kind::Released, _) => Promise::BrokenOrAnswered,
-        }
-    }
-
     /// Whether a request can meet the fault at its provider at all.
     pub fn is_met(&self) -> bool {
         self.place != Place::Last && self.fault.port != Port::Nowhere
-    }
-
-    /// Requests that were not dealt with as promised, with what happened to them.
-    pub fn lost(&self, tally: &Tally) -> Vec<(String, u64)> {
-        let promise = self.promise();
-        let refused = tally
-            .refused
-            .iter()
-            .map(|(s, n)| (format!("refused with {s}"), *n));
-        let refused = refused.filter(|_| promise != Promise::Refused);
-        let broken = [("broken off".to_owned(), tally.broken)].into_iter();
-        let broken = broken.filter(|_| promise != Promise::BrokenOrAnswered);
-        // An answer from a tier of which nobody is healthy is made up.
-        let answered = [("answered".to_owned(), tally.answered)].into_iter();
-        let answered = answered.filter(|_| promise == Promise::Refused);
-        let bad = tally.bad.iter().map(|(why, n)| (why.clone(), *n));
-        let all = refused.chain(broken).chain(answered).chain(bad);
-        all.filter(|(_, n)| *n > 0).collect()
     }
 
     /// Its targets: provider and model. The model's name begins with what is to be played.
@@ -123,8 +138,8 @@ impl Cell {
     }
 }
 
-/// All cells whose name contains `only`, in an order that the seed decides.
-pub fn cells(only: &str, seed: u64) -> Vec<Cell> {
+/// All cells, in an order that the seed decides.
+pub fn cells(seed: u64) -> Vec<Cell> {
     let mut cells = Vec::new();
     for fault in FAULTS {
         for &stream in fault.asked {
@@ -135,11 +150,11 @@ pub fn cells(only: &str, seed: u64) -> Vec<Cell> {
                     fault,
                     place,
                     stream,
+                    promise: Promise::of(fault.kind, place),
                 });
             }
         }
     }
-    cells.retain(|cell| cell.name().contains(only));
     cells.sort_by_key(|cell| {
         cell.id
             .bytes()

@@ -8,6 +8,8 @@ pub mod client;
 pub mod fault;
 pub mod gateway;
 pub mod judge;
+pub mod live;
+pub mod moving;
 pub mod run;
 mod script;
 pub mod server;

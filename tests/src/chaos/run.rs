@@ -1,9 +1,8 @@
 //! A run: the cells in groups, each group on an Envoy of its own, and a row of the table for each cell.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::cell::{Cell, Promise, cells};
+use super::cell::{Cell, Promise};
 use super::client::{Crowd, Tally};
 use super::gateway::Gateway;
 use super::server::Http;
@@ -18,8 +17,6 @@ pub struct Options {
     /// Requests of a cell before its attempts are judged.
     pub learning: u64,
     pub clients: usize,
-    /// Part of a cell's name.
-    pub only: String,
     pub seed: u64,
     /// Upstream attempts per request that are allowed once a cell has learned. `None`: not judged.
     pub max_attempts: Option<f64>,
@@ -50,7 +47,6 @@ impl Default for Options {
             requests: 400,
             learning: 200,
             clients: 100,
-            only: String::new(),
             seed: 1,
             max_attempts: MAX_ATTEMPTS,
         }
@@ -72,17 +68,16 @@ impl Row {
     }
 }
 
-/// All cells of one HTTP version; each row is shown as soon as it is there.
+/// These cells over one HTTP version; each row is shown as soon as it is there.
 pub async fn run(
     http: Http,
+    cells: &[Cell],
     options: &Options,
     mut show: impl FnMut(&Row),
 ) -> Result<Vec<Row>, String> {
-    let mut all = cells("", options.seed);
-    all.retain(|cell| name(http, cell).contains(&options.only));
     let mut rows = Vec::new();
-    for group in all.chunks(GROUP) {
-        let gateway = Gateway::start(http, group, options.seed, 1).await?;
+    for group in cells.chunks(GROUP) {
+        let gateway = Gateway::of_cells(http, group, options.seed).await?;
         for cell in group {
             let row = one(&gateway, http, cell, options).await?;
             show(&row);
@@ -92,7 +87,8 @@ pub async fn run(
     Ok(rows)
 }
 
-fn name(http: Http, cell: &Cell) -> String {
+/// The whole name of a cell, by which it can be chosen.
+pub fn name(http: Http, cell: &Cell) -> String {
     format!("{}/{}", http.name(), cell.name())
 }
 
@@ -111,27 +107,29 @@ async fn one(gateway: &Gateway, http: Http, cell: &Cell, options: &Options) -> R
     let learned = gateway.attempts().await?;
     tally.add(crowd("learned", options.requests).ask().await);
     let after = gateway.attempts().await?;
-    let per_request = |from: &BTreeMap<String, u64>, to: &BTreeMap<String, u64>, requests: u64| {
-        let sum = |of: &BTreeMap<String, u64>| of.values().sum::<u64>();
-        sum(to).saturating_sub(sum(from)) as f64 / requests.max(1) as f64
-    };
-    let of_fault = |of: &BTreeMap<String, u64>| of.get(&cell.id).copied().unwrap_or_default();
-    let attempts = (
-        per_request(&before, &learned, options.learning),
-        per_request(&learned, &after, options.requests),
-    );
     let mut row = Row {
         name: name(http, cell),
-        promise: cell.promise(),
-        lost: cell.lost(&tally),
+        promise: cell.promise,
+        lost: cell.promise.lost(&tally),
         tally,
-        met: of_fault(&after).saturating_sub(of_fault(&before)),
-        attempts,
+        met: after.at(&cell.id).saturating_sub(before.at(&cell.id)),
+        attempts: (
+            learned.per_request(&before, options.learning),
+            after.per_request(&learned, options.requests),
+        ),
         wrong: None,
         took: begun.elapsed(),
     };
     row.wrong = wrong(cell, &row, options);
     Ok(row)
+}
+
+/// More upstream attempts per request than a tier with a healthy target may make once it has learned.
+pub fn too_many(row: &Row, options: &Options) -> Option<String> {
+    let (_, learned) = row.attempts;
+    let limit = options.max_attempts?;
+    let judged = row.promise == Promise::ANSWERED && learned > limit;
+    judged.then(|| format!("{learned:.2} attempts per request after learning, allowed are {limit}"))
 }
 
 fn wrong(cell: &Cell, row: &Row, options: &Options) -> Option<String> {
@@ -141,11 +139,5 @@ fn wrong(cell: &Cell, row: &Row, options: &Options) -> Option<String> {
     if row.tally.requests() != options.learning + options.requests {
         return Some("not every request is accounted for".into());
     }
-    let (_, after) = row.attempts;
-    let limit = options
-        .max_attempts
-        .filter(|_| row.promise == Promise::Answered);
-    limit
-        .filter(|limit| after > *limit)
-        .map(|limit| format!("{after:.2} attempts per request after learning, allowed are {limit}"))
+    too_many(row, options)
 }

@@ -45,7 +45,7 @@ pub struct Asked {
 pub const BEGINS: &str = "You asked: ";
 pub const ENDS: &str = " That was all.";
 
-/// Between what is sent and a reset, which would overtake it.
+/// Between what is sent and a reset, or a cancelled stream, which would overtake it.
 const BEFORE_RESET: Duration = Duration::from_millis(5);
 
 // === impl Asked ===
@@ -178,9 +178,9 @@ impl Asked {
     }
 }
 
-/// These acts, and then this one; before a reset with the time for them to arrive.
+/// These acts, and then this one; with the time for them to arrive before what would overtake them.
 pub fn then(mut acts: Vec<Act>, last: Act) -> Vec<Act> {
-    if matches!(last, Act::Reset) {
+    if matches!(last, Act::Reset | Act::Cut) {
         acts.push(Act::Pause(BEFORE_RESET));
     }
     acts.push(last);
