@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
+use super::gateway::IMPATIENT;
 use super::judge::{Got, Received};
 use crate::client::chat_request;
 use crate::wire::{Body, Reader};
@@ -26,6 +27,8 @@ pub struct Crowd {
     pub requests: u64,
     pub tier: String,
     pub stream: bool,
+    /// With the header that [`IMPATIENT`] names.
+    pub impatient: bool,
     /// Begins every question; with a number behind it no two are alike.
     pub about: String,
 }
@@ -141,7 +144,13 @@ async fn exchange(
     let body = json!({
         "model": "auto", "stream": crowd.stream, "messages": [{"role": "user", "content": question}],
     });
-    let request = chat_request(&[("x-llm-policy", &crowd.tier)], &body);
+    let headers = [("x-llm-policy", crowd.tier.as_str()), (IMPATIENT, "1")];
+    let sent = if crowd.impatient {
+        &headers[..]
+    } else {
+        &headers[..1]
+    };
+    let request = chat_request(sent, &body);
     conn.stream.write_all(&request).await?;
     let head = conn.head().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let status = head.status()?;

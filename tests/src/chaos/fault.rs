@@ -99,8 +99,8 @@ pub const GOOD: Fault = fault("good", Kind::Answer, BOTH, Asked::good);
 /// What the target before the fault does where the fault is the second to be met.
 pub const UNWELL: &str = "status-503";
 
-/// Bytes of text in one event.
-const GIANT: usize = 256 << 10;
+/// Bytes of text in one event: more than a frame, a read, and HTTP/2's usual window.
+const GIANT: usize = 64 << 10;
 /// Between two bytes.
 const LORIS: Duration = Duration::from_millis(40);
 /// In one write of a split answer.

@@ -14,8 +14,12 @@ use crate::envoy::{self, Envoy, Output};
 use crate::gateway::key_of;
 use crate::render::{self, Endpoint, PolicySource, Role, Settings};
 
-/// The route's: a stream that stalls after its first words ends by it. Longer than all attempts of a tier that stalls.
-const IDLE: &str = "idle_timeout: 6s";
+/// A request with this header is ended when nothing has come for [`IDLE`]: what stalls after its first words ends by the
+/// route's idle timeout alone, which is ten minutes as shipped.
+pub const IMPATIENT: &str = "x-chaos-impatient";
+
+/// Longer than all attempts of a tier whose target stalls.
+const IDLE: &str = "6s";
 
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -96,7 +100,7 @@ impl Gateway {
                 inline(document, cluster, &filter);
             }
         });
-        edit::replace(&dir, "routes.yaml", "idle_timeout: 600s", IDLE);
+        edit::yaml(&dir, "routes.yaml", add_impatient);
         (setup.edit)(&dir);
         let envoy = Envoy::start_rendered(&binary, settings, setup.workers, Output::Files).await?;
         Ok(Self {
@@ -167,6 +171,23 @@ fn inline(document: &mut Value, cluster: &str, filter: &Value) {
             *first = filter.clone();
         }
     }
+}
+
+/// The chat route once more, before itself.
+fn add_impatient(document: &mut Value) {
+    let routes = &mut document["resources"][0]["virtual_hosts"][0]["routes"];
+    let Some(routes) = routes.as_sequence_mut() else {
+        return;
+    };
+    let Some(mut route) = routes.first().cloned() else {
+        return;
+    };
+    let is_there = serde_norway::from_str(&format!("{{name: {IMPATIENT}, present_match: true}}"));
+    if let Some(headers) = route["match"]["headers"].as_sequence_mut() {
+        headers.push(is_there.unwrap_or_default());
+    }
+    route["route"]["idle_timeout"] = IDLE.into();
+    routes.insert(0, route);
 }
 
 /// A cluster of clusters.yaml.

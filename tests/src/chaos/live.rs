@@ -160,7 +160,7 @@ struct Play<'a> {
 }
 
 impl Play<'_> {
-    /// Streams while healthy, one-shot while failing: both are long enough under way to meet the change.
+    /// Streams while healthy, one-shot while failing.
     fn crowd(&self, about: &str, requests: u64) -> Crowd {
         Crowd {
             port: self.gateway.envoy.port,
@@ -168,6 +168,7 @@ impl Play<'_> {
             requests,
             tier: format!("scene{}", self.at),
             stream: !SCENES[self.at].failing,
+            impatient: false,
             about: format!("scene {} {about}", self.at),
         }
     }

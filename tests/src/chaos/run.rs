@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::cell::{Cell, Promise};
 use super::client::{Crowd, Tally};
+use super::fault::Kind;
 use super::gateway::Gateway;
 use super::server::Http;
 
@@ -94,33 +95,48 @@ pub fn name(http: Http, cell: &Cell) -> String {
 
 async fn one(gateway: &Gateway, http: Http, cell: &Cell, options: &Options) -> Result<Row, String> {
     let begun = Instant::now();
+    // Each of its requests takes as long as the route has patience: one wave of them shows all there is.
+    let one_wave = cell.fault.stalls && cell.fault.kind == Kind::Released;
+    let requests = if one_wave { 0 } else { options.requests };
     let crowd = |about: &str, requests| Crowd {
         port: gateway.envoy.port,
         clients: options.clients,
         requests,
         tier: cell.id.clone(),
         stream: cell.stream,
+        impatient: cell.fault.stalls,
         about: format!("{} {about}", name(http, cell)),
     };
+    let learning = if one_wave {
+        options.clients as u64
+    } else {
+        options.learning
+    };
     let before = gateway.attempts().await?;
-    let mut tally = crowd("learning", options.learning).ask().await;
+    let mut tally = crowd("learning", learning).ask().await;
     let learned = gateway.attempts().await?;
-    tally.add(crowd("learned", options.requests).ask().await);
+    tally.add(crowd("learned", requests).ask().await);
     let after = gateway.attempts().await?;
     let mut row = Row {
         name: name(http, cell),
         promise: cell.promise,
         lost: cell.promise.lost(&tally),
-        tally,
         met: after.at(&cell.id).saturating_sub(before.at(&cell.id)),
         attempts: (
-            learned.per_request(&before, options.learning),
-            after.per_request(&learned, options.requests),
+            learned.per_request(&before, learning),
+            after.per_request(&learned, requests),
         ),
         wrong: None,
         took: begun.elapsed(),
+        tally,
     };
-    row.wrong = wrong(cell, &row, options);
+    row.wrong = if cell.is_met() && row.met == 0 {
+        Some("no request met the fault: the cell proves nothing".into())
+    } else if row.tally.requests() != learning + requests {
+        Some("not every request is accounted for".into())
+    } else {
+        too_many(&row, options)
+    };
     Ok(row)
 }
 
@@ -130,14 +146,4 @@ pub fn too_many(row: &Row, options: &Options) -> Option<String> {
     let limit = options.max_attempts?;
     let judged = row.promise == Promise::ANSWERED && learned > limit;
     judged.then(|| format!("{learned:.2} attempts per request after learning, allowed are {limit}"))
-}
-
-fn wrong(cell: &Cell, row: &Row, options: &Options) -> Option<String> {
-    if cell.is_met() && row.met == 0 {
-        return Some("no request met the fault: the cell proves nothing".into());
-    }
-    if row.tally.requests() != options.learning + options.requests {
-        return Some("not every request is accounted for".into());
-    }
-    too_many(row, options)
 }
