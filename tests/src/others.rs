@@ -5,7 +5,6 @@
 
 mod script;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::port::free_port;
 use crate::{client, render};
 pub use script::{Line, Part};
 
@@ -143,7 +143,7 @@ impl Other {
         if !path.exists() {
             return Err(format!("no {}: run make test", path.display()));
         }
-        let port = free_port()?;
+        let port = free_port();
         let mut command = Command::new(&path);
         command
             .args([program.command, "--host", "127.0.0.1"])
@@ -181,13 +181,6 @@ impl Drop for Other {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Free a moment ago.
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
-    let address = listener.local_addr().map_err(|e| e.to_string())?;
-    Ok(address.port())
 }
 
 fn empty_folder() -> Result<PathBuf, String> {

@@ -225,6 +225,7 @@ impl Seeds {
                 stream: true,
                 include_usage: true,
                 has_reasoning: true,
+                many_choices: false,
                 tier: "fast",
                 hold_answer: 1 << 20,
                 attempt_timeout_ms: 30_000,

@@ -48,6 +48,7 @@ fn wire(client: Dialect, api: Api, flags: u8, max: usize) -> Wire {
         stream: flags & 8 != 0,
         include_usage: flags & 16 != 0,
         has_reasoning: flags & 32 != 0,
+        many_choices: flags & 64 != 0,
         tier: "t",
         hold_answer: max,
         attempt_timeout_ms: 1,

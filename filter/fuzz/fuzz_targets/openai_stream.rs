@@ -1,11 +1,11 @@
-//! What passes of a stream, and what is seen of it, do not depend on how it was split; what passes is what came, less
-//! whole events.
+//! What passes of a stream, and what is seen of it, do not depend on how it was split; what passes of a whole answer is what
+//! came, less whole events, and of any other the beginning, and one error.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use pointsman::chat::usage::Usage;
-use pointsman::provider::openai::stream::{Passed, Passing};
+use pointsman::provider::passing::{Format, Passed, Passing, StreamEnd};
 use pointsman_fuzz::streams::events;
 use pointsman_fuzz::{choices, chunks};
 
@@ -13,12 +13,11 @@ use pointsman_fuzz::{choices, chunks};
 struct Outcome {
     passed: Vec<u8>,
     usage: Usage,
-    done: bool,
-    error: bool,
+    end: StreamEnd,
 }
 
-fn pass(remove_usage: bool, max: usize, chunks: &[&[u8]]) -> Outcome {
-    let mut passing = Passing::new(remove_usage, max);
+fn pass(format: Format, max: usize, chunks: &[&[u8]]) -> Outcome {
+    let mut passing = Passing::new(format, max);
     let mut passed = Vec::new();
     for chunk in chunks {
         match passing.push(chunk) {
@@ -30,8 +29,7 @@ fn pass(remove_usage: bool, max: usize, chunks: &[&[u8]]) -> Outcome {
     Outcome {
         passed,
         usage: passing.usage(),
-        done: passing.saw_done(),
-        error: passing.saw_error(),
+        end: passing.ended().expect("an end"),
     }
 }
 
@@ -40,25 +38,24 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let chunks = chunks(stream, sizes);
+    let chat = |remove_usage, many_choices| Format::Chat {
+        remove_usage,
+        many_choices,
+    };
     for max in [usize::from(max), usize::MAX] {
-        let untouched = pass(false, max, &[stream]);
-        assert_eq!(untouched.passed, stream);
-        assert_eq!(pass(false, max, &chunks), untouched);
-
-        let whole = pass(true, max, &[stream]);
-        assert_eq!(pass(true, max, &chunks), whole);
-        assert_eq!(
-            Outcome {
-                passed: untouched.passed,
-                ..whole
-            },
-            Outcome {
-                passed: stream.to_vec(),
-                ..untouched
+        for format in [chat(false, false), chat(false, true), Format::Messages] {
+            let untouched = pass(format, max, &[stream]);
+            assert_eq!(pass(format, max, &chunks), untouched);
+            if untouched.end == StreamEnd::Complete {
+                assert_eq!(untouched.passed, stream);
             }
-        );
+        }
+        let untouched = pass(chat(false, false), max, &[stream]);
+        let whole = pass(chat(true, false), max, &[stream]);
+        assert_eq!(pass(chat(true, false), max, &chunks), whole);
+        assert_eq!((whole.usage, whole.end), (untouched.usage, untouched.end));
         // A subsequence of the events.
-        let mut came = events(stream).into_iter();
+        let mut came = events(&untouched.passed).into_iter();
         for event in events(&whole.passed) {
             assert!(came.any(|one| one == event));
         }

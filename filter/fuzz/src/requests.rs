@@ -22,6 +22,8 @@ pub fn check(body: &[u8], cut: Cut, request: ChatRequest) {
     );
     let model: String = serde_json::from_slice(&body[request.model_span]).expect("a string");
     assert_eq!(model, request.model);
+    let tokens = request.needs.input_tokens();
+    assert!(tokens.low <= tokens.likely);
     let conversation = request.conversation;
     assert!(conversation.system.chars().count() <= cut.system);
     assert!(conversation.user.chars().count() <= cut.user);

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::fault::{Holder, Place, Watch, no_string};
+use super::needs::{self, Block, Heard};
 
 /// Bytes of a part's kind that is shown; a longer one is `other`.
 const MAX_KIND: usize = 32;
@@ -32,10 +33,11 @@ struct Mark {
     total: usize,
 }
 
-/// Reads a message's content into a text.
+/// Reads a message's content into a text, and what it needs.
 pub(super) struct Content<'c> {
     watch: &'c Watch,
     text: &'c mut CutText,
+    heard: &'c mut Heard,
     holder: Holder,
 }
 
@@ -51,11 +53,12 @@ pub(super) struct Kinds {
 struct Part<'c> {
     watch: &'c Watch,
     text: &'c mut CutText,
+    heard: &'c mut Heard,
     /// What holds it, and its index there.
     place: (Holder, usize),
 }
 
-struct PartText<'c>(&'c mut CutText);
+struct PartText<'c>(&'c mut CutText, &'c mut Heard);
 
 /// A string that is only recognised, never kept.
 pub(super) struct Word<F>(pub(super) F);
@@ -71,6 +74,7 @@ enum Kind {
 enum Field {
     Type,
     Text,
+    Needs(needs::Field),
     Other,
 }
 
@@ -189,10 +193,16 @@ pub(crate) fn last_chars(text: &str, count: usize) -> &str {
 // === impl Content ===
 
 impl<'c> Content<'c> {
-    pub(super) fn new(watch: &'c Watch, text: &'c mut CutText, holder: Holder) -> Self {
+    pub(super) fn new(
+        watch: &'c Watch,
+        text: &'c mut CutText,
+        heard: &'c mut Heard,
+        holder: Holder,
+    ) -> Self {
         Self {
             watch,
             text,
+            heard,
             holder,
         }
     }
@@ -219,6 +229,7 @@ impl<'de> Visitor<'de> for Content<'_> {
 
     fn visit_str<E>(self, text: &str) -> Result<Kinds, E> {
         self.text.push(text);
+        self.heard.text(text);
         Ok(Kinds::STRING)
     }
 
@@ -230,6 +241,7 @@ impl<'de> Visitor<'de> for Content<'_> {
         let Content {
             watch,
             text,
+            heard,
             holder,
         } = self;
         let mut kinds = Kinds::default();
@@ -238,6 +250,7 @@ impl<'de> Visitor<'de> for Content<'_> {
             let part = Part {
                 watch,
                 text: &mut *text,
+                heard: &mut *heard,
                 place: (holder, index),
             };
             let Some(kind) = seq.next_element_seed(part)? else {
@@ -292,9 +305,15 @@ impl<'de> Visitor<'de> for Part<'_> {
     no_string!();
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
-        let Part { watch, text, place } = self;
+        let Part {
+            watch,
+            text,
+            heard,
+            place,
+        } = self;
         let (holder, part) = place;
-        let before = text.mark();
+        let (before, heard_before) = (text.mark(), *heard);
+        let mut needs = needs::Part::default();
         let mut kind = None;
         let mut has_text = false;
         while let Some(field) = map.next_key_seed(Word(Field::of))? {
@@ -302,17 +321,23 @@ impl<'de> Visitor<'de> for Part<'_> {
                 Field::Type => {
                     let place = Place::PartType(holder, part);
                     watch.wants(place, "must be a string");
-                    kind = Some(map.next_value_seed(Word(Kind::of))?);
+                    let both = Word(|name: &str| (Kind::of(name), Block::of(name)));
+                    let (name, block) = map.next_value_seed(both)?;
+                    kind = Some(name);
+                    needs.block = block;
                 }
                 Field::Text => {
                     text.restart_part(before);
-                    has_text = map.next_value_seed(PartText(text))?;
+                    *heard = heard_before;
+                    has_text = map.next_value_seed(PartText(text, heard))?;
                 }
+                Field::Needs(field) => needs.take(field, map.next_value()?),
                 Field::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
+        needs.count(heard);
         let Some(kind) = kind else {
             let place = Place::PartType(holder, part);
             let words = "is missing; set it to text or another kind of part";
@@ -339,7 +364,7 @@ impl Field {
         match key {
             "type" => Field::Type,
             "text" => Field::Text,
-            _ => Field::Other,
+            _ => needs::Field::of(key).map_or(Field::Other, Field::Needs),
         }
     }
 }
@@ -378,6 +403,7 @@ impl<'de> Visitor<'de> for PartText<'_> {
 
     fn visit_str<E>(self, text: &str) -> Result<bool, E> {
         self.0.push(text);
+        self.1.text(text);
         Ok(true)
     }
 

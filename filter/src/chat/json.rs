@@ -3,10 +3,14 @@
 //! A string is carried over as the text between its quotes, escapes and all: neither unescaped nor escaped again.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::request::Key;
 
 /// Reads an object. serde would take an array for a struct as well, field by field.
 pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
@@ -38,6 +42,55 @@ pub(crate) fn word(json: Option<&RawValue>) -> Option<Cow<'_, str>> {
 /// A count; nothing where it is no whole number of 64 bits.
 pub(crate) fn count(json: Option<&RawValue>) -> Option<u64> {
     serde_json::from_str(json?.get()).ok()
+}
+
+/// Visits a list's items, and nothing of anything else.
+pub(crate) fn each<'a>(json: &'a str, visit: impl FnMut(&'a RawValue)) {
+    if json.starts_with('[') {
+        // Nothing is reported: what is no JSON was refused before.
+        let _ = serde_json::Deserializer::from_str(json).deserialize_seq(Each(visit));
+    }
+}
+
+/// Visits an object's keys and values as they come, and nothing of anything else.
+pub(crate) fn entries<'a>(json: &'a str, visit: impl FnMut(&str, &'a RawValue)) {
+    if json.starts_with('{') {
+        let _ = serde_json::Deserializer::from_str(json).deserialize_map(Entries(visit));
+    }
+}
+
+struct Each<F>(F);
+
+struct Entries<F>(F);
+
+impl<'a, F: FnMut(&'a RawValue)> Visitor<'a> for Each<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(item) = seq.next_element()? {
+            (self.0)(item);
+        }
+        Ok(())
+    }
+}
+
+impl<'a, F: FnMut(&str, &'a RawValue)> Visitor<'a> for Entries<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Key)? {
+            (self.0)(&key, map.next_value()?);
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn push(out: &mut Vec<u8>, text: &str) {

@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::content::{Content, CutText, Kinds, Word, last_chars, split_at_char};
 use super::fault::{Holder, Place, Watch, no_string};
+use super::needs::{Calls, Heard, Needs, Opening};
 use super::request::{Conversation, Cut, Dialect};
 
 /// What was read so far, and the text of the message being read.
@@ -20,6 +21,10 @@ pub(super) struct Collector<'w> {
     /// Of the messages.
     system: CutText,
     text: CutText,
+    needs: Needs,
+    opening: Opening,
+    /// Of the message being read.
+    heard: Heard,
 }
 
 pub(super) struct Messages<'c, 'w>(pub(super) &'c mut Collector<'w>);
@@ -39,6 +44,8 @@ enum Field {
     Role,
     Content,
     Reasoning,
+    ToolCalls,
+    FunctionCall,
     Other,
 }
 
@@ -53,24 +60,31 @@ impl<'w> Collector<'w> {
             found: Conversation::default(),
             system: CutText::new(cut.system),
             text: CutText::default(),
+            needs: Needs::default(),
+            opening: Opening::default(),
+            heard: Heard::default(),
         }
     }
 
-    pub(super) fn finish(self) -> Conversation {
-        Conversation {
+    pub(super) fn finish(self) -> (Conversation, Needs, Opening) {
+        let conversation = Conversation {
             system: self.system.into_string(),
             ..self.found
-        }
+        };
+        (conversation, self.needs, self.opening)
     }
 
     /// The role may come after the content, so that the longer cut holds until the message is whole.
     fn clear(&mut self) {
         self.text
             .restart(self.cut.system.max(self.cut.user), self.cut.user_end);
+        self.heard = Heard::message(self.opening.digest());
     }
 
     fn end_message(&mut self, role: Role, kinds: Kinds) {
         self.found.messages = self.found.messages.saturating_add(1);
+        self.heard.tools |= matches!(role, Role::ToolResult);
+        self.needs.add(&self.heard);
         // Where results are blocks of user messages, a message of nothing else is no user's.
         let blocks = self.dialect.is_messages();
         self.found.ends_in_tool_result = match role {
@@ -78,21 +92,28 @@ impl<'w> Collector<'w> {
             Role::User => blocks && kinds.tool_results,
             Role::System | Role::Other => false,
         };
-        let text = self.text.as_str();
         match role {
-            Role::System if !text.is_empty() => {
-                if !self.system.as_str().is_empty() {
-                    self.system.push("\n");
-                }
-                self.system.push(text);
-            }
+            Role::System => self.end_system_message(),
             Role::User if blocks && kinds.only_tool_results() => {}
             Role::User => self.end_user_message(),
-            Role::System | Role::ToolResult | Role::Other => {}
+            Role::ToolResult | Role::Other => {}
         }
     }
 
+    fn end_system_message(&mut self) {
+        self.opening.system(self.heard.digest);
+        let text = self.text.as_str();
+        if text.is_empty() {
+            return;
+        }
+        if !self.system.as_str().is_empty() {
+            self.system.push("\n");
+        }
+        self.system.push(text);
+    }
+
     fn end_user_message(&mut self) {
+        self.opening.user(self.heard.digest);
         let found = &mut self.found;
         found.messages_to_user = found.messages;
         found.turns = found.turns.saturating_add(1);
@@ -174,6 +195,7 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
         let Message(collector, index) = self;
         let mut role = None;
         let mut kinds = Kinds::default();
+        let mut calls = Calls::default();
         collector.clear();
         while let Some(field) = map.next_key_seed(Word(Field::of))? {
             match field {
@@ -187,13 +209,16 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
                 Field::Content => {
                     collector.clear();
                     let holder = Holder::Message(index);
-                    let content = Content::new(collector.watch, &mut collector.text, holder);
+                    let (text, heard) = (&mut collector.text, &mut collector.heard);
+                    let content = Content::new(collector.watch, text, heard, holder);
                     kinds = map.next_value_seed(content)?;
                 }
                 Field::Reasoning => {
                     collector.found.has_reasoning = true;
                     map.next_value::<IgnoredAny>()?;
                 }
+                Field::ToolCalls => calls.tools = Some(map.next_value()?),
+                Field::FunctionCall => calls.function = Some(map.next_value()?),
                 Field::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -209,6 +234,7 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
             let fault = Place::Role(index).fault("invalid_type", words);
             return Err(collector.watch.raise(fault));
         };
+        collector.heard.calls(calls);
         collector.end_message(role, kinds);
         Ok(())
     }
@@ -232,6 +258,8 @@ impl Field {
             "role" => Field::Role,
             "content" => Field::Content,
             "reasoning_details" => Field::Reasoning,
+            "tool_calls" => Field::ToolCalls,
+            "function_call" => Field::FunctionCall,
             _ => Field::Other,
         }
     }

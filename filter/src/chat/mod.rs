@@ -8,5 +8,6 @@ pub(crate) mod fault;
 pub(crate) mod json;
 mod message;
 pub mod models;
+pub mod needs;
 pub mod request;
 pub mod usage;

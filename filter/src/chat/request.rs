@@ -15,7 +15,9 @@ use serde_json::value::RawValue;
 use super::content::{Content, CutText};
 pub use super::fault::BadRequest;
 use super::fault::{Holder, Place, Watch, clean, no_string, not_json, not_utf8};
+use super::json::count;
 use super::message::{Collector, Messages};
+use super::needs::{Digest, Heard, Needs, Opening};
 
 /// Characters of a model's name.
 const MAX_MODEL: usize = 256;
@@ -32,7 +34,10 @@ pub struct ChatRequest {
     pub stream: bool,
     /// A stream is to end in a chunk of usage: `stream_options.include_usage`.
     pub include_usage: bool,
+    /// More than one choice is asked for: `n`.
+    pub many_choices: bool,
     pub conversation: Conversation,
+    pub needs: Needs,
 }
 
 /// What a classifier may see of the messages.
@@ -118,7 +123,7 @@ pub(crate) fn read(body: &[u8], cut: Cut, dialect: Dialect) -> Result<ChatReques
     let model = read_model(raw.get())?;
     let model_span = span_of(raw.get(), text)
         .ok_or_else(|| Place::Model.fault("invalid_json", "could not be located"))?;
-    let mut conversation = top.conversation.ok_or_else(|| {
+    let (mut conversation, opening) = top.conversation.ok_or_else(|| {
         Place::Messages.fault(
             "missing_messages",
             "is missing; send an array of at least one message",
@@ -127,7 +132,7 @@ pub(crate) fn read(body: &[u8], cut: Cut, dialect: Dialect) -> Result<ChatReques
     if conversation.messages == 0 {
         return Err(Place::Messages.fault("empty_messages", "is empty; send at least one message"));
     }
-    if dialect == Dialect::Messages && !top.max_tokens {
+    if dialect == Dialect::Messages && top.max_tokens.is_none() {
         let words = "is missing; say how many tokens the answer may have";
         return Err(Place::MaxTokens.fault("missing_max_tokens", words));
     }
@@ -135,12 +140,19 @@ pub(crate) fn read(body: &[u8], cut: Cut, dialect: Dialect) -> Result<ChatReques
     if let Some(first) = top.system {
         conversation.system = joined(first, &conversation.system);
     }
+    let needs = Needs {
+        max_output: top.max_output.or(top.max_tokens),
+        opening: opening.behind(top.system_digest),
+        ..top.needs
+    };
     Ok(ChatRequest {
         model,
         model_span,
         stream: top.stream,
         include_usage: top.include_usage,
+        many_choices: top.many_choices,
         conversation,
+        needs,
     })
 }
 
@@ -193,12 +205,17 @@ struct Found<'de> {
     model: Option<&'de RawValue>,
     stream: bool,
     include_usage: bool,
+    many_choices: bool,
     /// Of a Messages request, with what still fits.
     system: Option<CutText>,
-    /// Whether there is one.
-    max_tokens: bool,
+    system_digest: Option<Digest>,
+    max_tokens: Option<u32>,
+    /// By its newer name, which comes first.
+    max_output: Option<u32>,
     tools: usize,
-    conversation: Option<Conversation>,
+    conversation: Option<(Conversation, Opening)>,
+    /// But for what is above.
+    needs: Needs,
 }
 
 struct Top<'w> {
@@ -217,8 +234,8 @@ struct Stream;
 
 struct WholeNumber;
 
-/// How many items a list has; anything else has none.
-struct Length;
+/// How many tools a list has; anything else has none.
+struct Tools<'n>(&'n mut Needs);
 
 // === impl Top ===
 
@@ -246,22 +263,47 @@ impl<'de> Visitor<'de> for Top<'_> {
                 "stream_options" if self.dialect == Dialect::Chat => {
                     found.include_usage = asks_usage(map.next_value()?);
                 }
+                "n" if self.dialect == Dialect::Chat => {
+                    found.many_choices = asks_many(map.next_value()?);
+                }
                 "messages" => {
                     let mut collector = Collector::new(watch, self.cut, self.dialect);
                     map.next_value_seed(Messages(&mut collector))?;
-                    found.conversation = Some(collector.finish());
+                    let (conversation, needs, opening) = collector.finish();
+                    found.conversation = Some((conversation, opening));
+                    found.needs.join(&needs);
                 }
                 "system" if self.dialect.is_messages() => {
                     let mut text = CutText::new(self.cut.system);
-                    map.next_value_seed(Content::new(watch, &mut text, Holder::System))?;
+                    let mut heard = Heard::message(Digest::default());
+                    let content = Content::new(watch, &mut text, &mut heard, Holder::System);
+                    map.next_value_seed(content)?;
                     found.system = Some(text);
+                    found.system_digest = Some(heard.digest);
+                    found.needs.add(&heard);
                 }
                 "max_tokens" if self.dialect.is_messages() => {
                     watch.wants(Place::MaxTokens, "must be a whole number");
-                    map.next_value_seed(WholeNumber)?;
-                    found.max_tokens = true;
+                    let limit = map.next_value_seed(WholeNumber)?;
+                    found.max_tokens = Some(tokens(limit));
                 }
-                "tools" => found.tools = map.next_value_seed(Length)?,
+                "max_tokens" => found.max_tokens = count(Some(map.next_value()?)).map(tokens),
+                "max_completion_tokens" if self.dialect == Dialect::Chat => {
+                    found.max_output = count(Some(map.next_value()?)).map(tokens);
+                }
+                "tools" => found.tools = map.next_value_seed(Tools(&mut found.needs))?,
+                "functions" if self.dialect == Dialect::Chat => {
+                    map.next_value_seed(Tools(&mut found.needs))?;
+                }
+                "response_format" if self.dialect == Dialect::Chat => {
+                    found.needs.answer(map.next_value()?);
+                }
+                "output_format" if self.dialect.is_messages() => {
+                    found.needs.answer(map.next_value()?);
+                }
+                "output_config" if self.dialect.is_messages() => {
+                    found.needs.answer_in(map.next_value()?);
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -270,6 +312,11 @@ impl<'de> Visitor<'de> for Top<'_> {
         }
         Ok(found)
     }
+}
+
+/// More than a number holds is as good as no limit.
+fn tokens(limit: u64) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 /// Of whatever else they are the provider judges.
@@ -281,6 +328,11 @@ fn asks_usage(options: &RawValue) -> bool {
     let options = options.get();
     options.starts_with('{')
         && serde_json::from_str::<Options>(options).is_ok_and(|options| options.include_usage)
+}
+
+/// Of whatever else it is the provider judges.
+fn asks_many(n: &RawValue) -> bool {
+    serde_json::from_str::<f64>(n.get()).is_ok_and(|n| n > 1.0)
 }
 
 // === impl Seen ===
@@ -369,15 +421,15 @@ impl Visitor<'_> for Stream {
 // === impl WholeNumber ===
 
 impl<'de> DeserializeSeed<'de> for WholeNumber {
-    type Value = ();
+    type Value = u64;
 
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<u64, D::Error> {
         d.deserialize_any(self)
     }
 }
 
 impl Visitor<'_> for WholeNumber {
-    type Value = ();
+    type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a whole number")
@@ -385,14 +437,14 @@ impl Visitor<'_> for WholeNumber {
 
     no_string!();
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
     }
 }
 
-// === impl Length ===
+// === impl Tools ===
 
-impl<'de> DeserializeSeed<'de> for Length {
+impl<'de> DeserializeSeed<'de> for Tools<'_> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<usize, D::Error> {
@@ -400,7 +452,7 @@ impl<'de> DeserializeSeed<'de> for Length {
     }
 }
 
-impl<'de> Visitor<'de> for Length {
+impl<'de> Visitor<'de> for Tools<'_> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -409,7 +461,8 @@ impl<'de> Visitor<'de> for Length {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<usize, A::Error> {
         let mut len = 0usize;
-        while seq.next_element::<IgnoredAny>()?.is_some() {
+        while let Some(tool) = seq.next_element()? {
+            self.0.offer(tool);
             len = len.saturating_add(1);
         }
         Ok(len)

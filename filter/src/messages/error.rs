@@ -87,6 +87,16 @@ pub fn from_openai(status: u16, body: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Whether this is an error in Anthropic's form.
+pub fn is_of_form(data: &[u8]) -> bool {
+    let read = std::str::from_utf8(data).ok().and_then(object::<Body<'_>>);
+    read.filter(|read| is(read.kind, "error"))
+        .and_then(|read| object::<Fields<'_>>(read.error?.get()))
+        .is_some_and(|error| {
+            Text::read(error.kind).is_some() && Text::read(error.message).is_some()
+        })
+}
+
 /// The gateway's own error, in the form of a client that speaks `client`.
 pub fn reply(client: Dialect, error: &ErrorReply) -> Reply {
     match client.is_messages() {

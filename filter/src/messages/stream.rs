@@ -359,6 +359,17 @@ impl Translator for Stream {
     }
 }
 
+/// An error that a provider has put into a stream, in whatever form, as the event that an SDK raises on.
+pub fn write_error(data: &[u8], out: &mut Vec<u8>) {
+    let (kind, message) = reported(data);
+    events::error(kind, Text(&message), out);
+}
+
+/// The error of a stream that ended before the answer did.
+pub fn write_cut(out: &mut Vec<u8>) {
+    events::error(API, Text(CUT), out);
+}
+
 /// What went on among the tool calls of one delta.
 struct Calling {
     any: bool,

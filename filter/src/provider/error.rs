@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::judge::is_event_stream;
 use super::{anthropic, gemini};
 use crate::chat::error::{INVALID_REQUEST, RATE_LIMIT, SERVER, error_body};
-use crate::chat::json::object;
+use crate::chat::json::{count, object};
 use crate::http::Headers;
 use crate::policy::Api;
 
@@ -116,6 +116,24 @@ pub fn final_error(
     (502, error_body(kind, code, &message, None))
 }
 
+/// The error that an event of a stream in OpenAI's format carries, as an object that the official SDKs raise on; `None`: it
+/// is one, and passes.
+pub fn in_stream(data: &[u8]) -> Option<Vec<u8>> {
+    let error = std::str::from_utf8(data).ok().and_then(ProviderError::read);
+    if error.as_ref().is_some_and(|error| error.is_openai) {
+        return None;
+    }
+    let quoted = error
+        .filter(|error| !error.is_about_the_key)
+        .map(|error| quote(&error.message))
+        .filter(|message| !message.is_empty());
+    let words = quoted
+        .as_deref()
+        .unwrap_or("send the request again, or name another tier or model");
+    let message = format!("the provider broke off its answer: {words}");
+    Some(error_body(SERVER, "provider_failed", &message, None))
+}
+
 /// The status and the JSON body for the client when the last provider has no host that can be asked.
 pub fn unreachable_error(provider: &str, model: &str) -> (u16, Vec<u8>) {
     let message = format!(
@@ -194,6 +212,8 @@ fn kind_of(status: u16) -> (&'static str, &'static str, &'static str) {
 struct ProviderError<'a> {
     /// The body is `{"error": {"message": "…", …}, …}`.
     is_openai: bool,
+    /// Its code is that of a status whose message may quote the gateway's key.
+    is_about_the_key: bool,
     message: Cow<'a, str>,
 }
 
@@ -208,6 +228,8 @@ struct Body<'a> {
     /// FastAPI, and all that is built on it.
     #[serde(borrow)]
     detail: Option<&'a RawValue>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -219,12 +241,14 @@ struct ErrorObject<'a> {
 impl<'a> ProviderError<'a> {
     fn read(body: &'a str) -> Option<Self> {
         let body: Body<'a> = object(body)?;
+        let is_about_the_key = matches!(count(body.code), Some(401..=404));
         let nested = body
             .error
             .and_then(|error| object::<ErrorObject<'a>>(error.get()));
         if let Some(message) = nested.and_then(|error| string(error.message)) {
             return Some(Self {
                 is_openai: true,
+                is_about_the_key,
                 message,
             });
         }
@@ -233,6 +257,7 @@ impl<'a> ProviderError<'a> {
             .or_else(|| string(body.error))?;
         Some(Self {
             is_openai: false,
+            is_about_the_key,
             message,
         })
     }

@@ -8,6 +8,7 @@ pub mod headers;
 pub mod judge;
 pub mod openai;
 pub(crate) mod parameters;
+pub mod passing;
 pub mod role;
 pub mod sse;
 pub mod translate;

@@ -11,7 +11,7 @@ use super::adapt::{self, Adapted, Unadaptable};
 use super::headers::{AttemptHeaders, request_headers};
 use super::judge::Outcome;
 use crate::chat::error::ErrorReply;
-use crate::http::{Action, HeaderLine, Headers};
+use crate::http::{Action, HeaderLine, Headers, Host};
 use crate::messages;
 use crate::router::plan::{Plan, PlannedTarget};
 use crate::telemetry::headers as names;
@@ -20,6 +20,7 @@ use crate::telemetry::state::{self, Attempts};
 mod released;
 mod response;
 
+pub use released::is_providers_fault;
 use response::Serving;
 
 /// Set by the `unavailable` sink, which stands in for a provider without a host.
@@ -58,15 +59,13 @@ pub enum Event<'a> {
         buffered: usize,
         end_of_stream: bool,
     },
-    /// The attempt is over. `connect_failed`: it never had a connection.
-    Done { connect_failed: bool },
-}
-
-impl Event<'_> {
-    /// Whether this event looks at the clock: reading it is not free.
-    pub fn is_timed(&self) -> bool {
-        matches!(self, Event::RequestHeaders { .. } | Event::Done { .. })
-    }
+    /// The attempt is over.
+    Done {
+        /// It never had a connection.
+        connect_failed: bool,
+        /// The provider's connection broke: see [`ProviderAttempt::is_open_ended`].
+        has_broken: bool,
+    },
 }
 
 /// What the attempts of one worker share: what was warned of already.
@@ -145,8 +144,8 @@ impl ProviderAttempt {
         }
     }
 
-    /// Advance. `now` is any clock that goes forward; see [`Event::is_timed`].
-    pub fn on(&mut self, event: Event<'_>, warned: &mut Warned, now: Duration) -> Vec<Action> {
+    /// Advance.
+    pub fn on(&mut self, event: Event<'_>, warned: &mut Warned, host: &dyn Host) -> Vec<Action> {
         match event {
             Event::RequestHeaders {
                 headers,
@@ -155,7 +154,8 @@ impl ProviderAttempt {
                 end_of_stream,
             } => match handed_over {
                 Some(handed) => {
-                    let mut actions = self.on_request(headers, handed, retried_at, warned, now);
+                    let mut actions =
+                        self.on_request(headers, handed, retried_at, warned, host.now());
                     if end_of_stream && self.reads_request_body() {
                         actions.extend(self.on_request_body(b""));
                     }
@@ -176,9 +176,15 @@ impl ProviderAttempt {
                 buffered,
                 end_of_stream,
             } => self.on_response_body(bytes, buffered, end_of_stream),
-            Event::Done { connect_failed } => {
-                let mut actions = self.on_done(connect_failed, now);
+            Event::Done {
+                connect_failed,
+                has_broken,
+            } => {
+                let mut actions = self.on_done(connect_failed, host.now());
                 actions.extend(self.spent());
+                if has_broken && self.is_open_ended() {
+                    actions.extend(self.broken("reset"));
+                }
                 actions
             }
         }
@@ -216,7 +222,6 @@ impl ProviderAttempt {
         let Some(target) = plan.targets.get(index) else {
             return misconfigured("the plan has no target");
         };
-        let next = plan.targets.get(index.saturating_add(1)).unwrap_or(target);
         attempts.begun = attempts.begun.saturating_add(1);
         attempts.target = index;
         actions.push(Action::Pause);
@@ -227,7 +232,6 @@ impl ProviderAttempt {
         });
         let mut serving = Serving::new(&plan, target, attempts, now);
         serving.told = told(&plan);
-        serving.next_cluster = next.cluster.to_owned();
         serving.handed_over = handed_over;
         self.serving = Some(serving);
         actions
@@ -278,7 +282,7 @@ enum Retry<'a> {
     Lost(&'a str),
 }
 
-/// The target of a retry, by its index: the one after the last, which past the end is the last again. Without
+/// The target of a retry, by its index: the one that the attempt before named. Without
 /// `refresh_cluster_on_retry` a retry comes back to the cluster of the attempt before, and so to its target.
 fn retried<'a>(
     plan: &Plan<'_>,
@@ -286,7 +290,7 @@ fn retried<'a>(
     cluster: Option<&'a str>,
 ) -> Result<usize, Retry<'a>> {
     let last = plan.targets.len().saturating_sub(1);
-    let planned = attempts.target.saturating_add(1).min(last);
+    let planned = attempts.next.min(last);
     let Some(cluster) = cluster else {
         return Ok(planned);
     };

@@ -189,26 +189,6 @@ fn a_caller_has_its_own_default() {
 }
 
 #[test]
-fn a_plan_has_each_target_once_and_only_allowed_fallbacks() {
-    let policy = policy();
-    let planned = |choice: Choice, caller: &str| -> Vec<String> {
-        super::super::plan::targets(&policy, &choice, &Access::of(&policy, caller))
-            .iter()
-            .map(|t| format!("{}/{}", t.provider.name, t.model))
-            .collect()
-    };
-    let model = |name: &str| Choice::Model(name.into());
-    let tier = |name: &str| Choice::Tier(TierName(name.into()));
-    assert_eq!(planned(tier("fast"), "x"), ["a/m-fast", "b/m-b"]);
-    assert_eq!(
-        planned(model("m-fast"), "x"),
-        ["a/m-fast", "b/m-slow", "b/m-b"]
-    );
-    assert_eq!(planned(model("m-fast"), "pinned"), ["a/m-fast", "b/m-slow"]);
-    assert_eq!(planned(tier("gone"), "x"), Vec::<String>::new());
-}
-
-#[test]
 fn a_rule_in_shadow_refuses_nobody() {
     let check = |caller: &str, shadow: bool, expected: Result<(Source, usize), u16>| {
         let mut policy = policy();

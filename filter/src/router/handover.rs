@@ -12,17 +12,17 @@ use crate::policy::{Api, Unsupported};
 use crate::telemetry::state::Attempts;
 
 /// The first byte; changes with the layout.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Headers that one target may have at most.
 const MAX_HEADERS: usize = 256;
 
-// A head of fixed size: the version, the attempts that are over, the last one's target, the plan's length; then the plan;
-// then, to the end, how the attempts ended. Numbers are u64 in little-endian order; a string is its length and its bytes;
+// A head of fixed size: the version, the attempts that are over, the last one's target, the next one's, the plan's length; then
+// the plan; then, to the end, how the attempts ended. Numbers are u64 in little-endian order; a string is its length and its bytes;
 // `user_agent` absent is empty.
 
 /// Bytes of the head.
-const HEAD: usize = 3 + size_of::<u64>();
+const HEAD: usize = 4 + size_of::<u64>();
 
 /// Whether an attempt of this request is over. Cheap, since what a retry wants to know besides is not.
 pub fn is_retry(bytes: &[u8]) -> bool {
@@ -41,7 +41,11 @@ pub fn set_attempts(bytes: &mut Vec<u8>, attempts: &Attempts) {
     };
     bytes.truncate(HEAD.saturating_add(plan.len()));
     let small = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
-    for (at, number) in [(1, attempts.begun), (2, attempts.target)] {
+    for (at, number) in [
+        (1, attempts.begun),
+        (2, attempts.target),
+        (3, attempts.next),
+    ] {
         if let Some(byte) = bytes.get_mut(at) {
             *byte = small(number);
         }
@@ -55,11 +59,12 @@ fn split(bytes: &[u8]) -> Option<(&[u8], Attempts)> {
     if rest.byte()? != VERSION {
         return None;
     }
-    let (begun, target) = (rest.byte()?, rest.byte()?);
+    let (begun, target, next) = (rest.byte()?, rest.byte()?, rest.byte()?);
     let plan = rest.number().and_then(|length| rest.take(length))?;
     let attempts = Attempts {
         begun: begun.into(),
         target: target.into(),
+        next: next.into(),
         outcomes: std::str::from_utf8(rest.0).ok()?.to_owned(),
     };
     Some((plan, attempts))
@@ -69,7 +74,7 @@ impl Plan<'_> {
     /// As handed over before the first attempt.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(1024);
-        out.extend_from_slice(&[VERSION, 0, 0]);
+        out.extend_from_slice(&[VERSION, 0, 0, 0]);
         out.extend_from_slice(&[0; size_of::<u64>()]);
         for number in [
             self.body_len,
@@ -84,7 +89,12 @@ impl Plan<'_> {
             Dialect::Messages => 1,
             Dialect::CountTokens => 2,
         });
-        out.push(flags([self.stream, self.include_usage, self.has_reasoning]));
+        out.push(flags([
+            self.stream,
+            self.include_usage,
+            self.has_reasoning,
+            self.many_choices,
+        ]));
         push_text(self.tier, &mut out);
         out.extend_from_slice(&self.attempt_timeout_ms.to_le_bytes());
         push_text(self.user_agent.unwrap_or_default(), &mut out);
@@ -115,16 +125,17 @@ impl Plan<'_> {
             push_pairs(&target.headers, &mut out);
         }
         let length = u64::try_from(out.len().saturating_sub(HEAD)).unwrap_or(u64::MAX);
-        if let Some(place) = out.get_mut(3..HEAD) {
+        if let Some(place) = out.get_mut(4..HEAD) {
             place.copy_from_slice(&length.to_le_bytes());
         }
         out
     }
 }
 
-/// Three of them in a byte.
-fn flags([a, b, c]: [bool; 3]) -> u8 {
-    u8::from(a) | u8::from(b) << 1 | u8::from(c) << 2
+/// A few of them in a byte, the first in its lowest bit.
+fn flags<const N: usize>(flags: [bool; N]) -> u8 {
+    let byte = |byte, flag: &bool| byte << 1 | u8::from(*flag);
+    flags.iter().rev().fold(0, byte)
 }
 
 fn push_pairs(pairs: &[(&str, &str)], out: &mut Vec<u8>) {
@@ -163,7 +174,7 @@ impl<'a> Plan<'a> {
             2 => Dialect::CountTokens,
             _ => return None,
         };
-        let [stream, include_usage, has_reasoning] = rest.flags()?;
+        let [stream, include_usage, has_reasoning, many_choices] = rest.flags()?;
         let tier = rest.text()?;
         let attempt_timeout_ms = rest.long()?;
         let user_agent = rest.text()?;
@@ -180,6 +191,7 @@ impl<'a> Plan<'a> {
             stream,
             include_usage,
             has_reasoning,
+            many_choices,
             tier,
             hold_answer,
             attempt_timeout_ms,
@@ -204,9 +216,14 @@ impl<'a> Rest<'a> {
         self.take(1)?.first().copied()
     }
 
-    fn flags(&mut self) -> Option<[bool; 3]> {
-        let byte = self.byte().filter(|byte| *byte < 8)?;
-        Some([1, 2, 4].map(|bit| byte & bit != 0))
+    fn flags<const N: usize>(&mut self) -> Option<[bool; N]> {
+        let mut rest = self.byte()?;
+        let flags = std::array::from_fn(|_| {
+            let flag = rest & 1 != 0;
+            rest >>= 1;
+            flag
+        });
+        (rest == 0).then_some(flags)
     }
 
     fn long(&mut self) -> Option<u64> {
@@ -300,6 +317,7 @@ mod tests {
             stream: true,
             include_usage: false,
             has_reasoning: true,
+            many_choices: true,
             tier: "fast",
             hold_answer: 7,
             attempt_timeout_ms: u64::MAX,
@@ -328,6 +346,7 @@ mod tests {
                 let written = Attempts {
                     begun,
                     target: begun - 1,
+                    next: begun + 1,
                     outcomes: outcomes.to_owned(),
                 };
                 set_attempts(&mut bytes, &written);
@@ -344,7 +363,7 @@ mod tests {
         for end in 0..good.len() {
             assert_eq!(Plan::decode(good.get(..end).expect("a prefix")), None);
         }
-        for (at, byte) in [(0, VERSION + 1), (3, 0), (3, 255)] {
+        for (at, byte) in [(0, VERSION + 1), (4, 0), (4, 255)] {
             let mut other = good.clone();
             other[at] = byte;
             assert_eq!(Plan::decode(&other), None, "{at} {byte}");

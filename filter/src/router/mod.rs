@@ -1,7 +1,8 @@
-//! The router role: downstream, once per request. Admit, decide, plan, hand over.
+//! The router role: downstream, once per request. Admit, decide, choose candidates, plan, hand over.
 
 pub mod admit;
 pub mod cache;
+pub mod candidates;
 pub mod cascade;
 pub mod classifying;
 pub mod decide;

@@ -1,13 +1,12 @@
-//! Plan: which targets serve this request, best first.
+//! Plan: everything that the attempts of a request need, best target first.
 //!
 //! Pure. The plan travels with the request, in filter state, so that a reload of the policy changes nothing for
 //! a request under way.
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::decide::{Access, Choice};
+use super::decide::Choice;
 use crate::chat::request::{ChatRequest, Dialect};
 use crate::http::Headers;
 use crate::policy::{Api, Policy, Target, Timeouts, Unsupported};
@@ -34,6 +33,8 @@ pub struct Plan<'a> {
     pub include_usage: bool,
     /// A message carries a provider's thinking.
     pub has_reasoning: bool,
+    /// The client asked for more than one choice.
+    pub many_choices: bool,
     /// For the metrics: the tier's name, or `none`.
     pub tier: &'a str,
     /// Bytes of a one-shot answer to hold at most.
@@ -66,40 +67,6 @@ pub struct PlannedTarget<'a> {
     pub headers: Vec<(&'a str, &'a str)>,
 }
 
-/// The targets of a choice, in order. A tier that names one twice means to try it twice.
-pub fn targets<'p>(policy: &'p Policy, choice: &Choice, access: &Access<'_>) -> Vec<&'p Target> {
-    match choice {
-        Choice::Tier(name) => {
-            let tier = policy.tier(&name.0);
-            let targets = tier.iter().flat_map(|tier| &tier.targets);
-            targets.take(MAX_ATTEMPTS).collect()
-        }
-        Choice::Model(name) => of_model(policy, name, access),
-    }
-}
-
-/// A model's own targets, then its fallbacks', each once.
-fn of_model<'p>(policy: &'p Policy, name: &str, access: &Access<'_>) -> Vec<&'p Target> {
-    let Some(model) = policy.models.get(name) else {
-        return Vec::new();
-    };
-    let fallback = model.fallback.iter().filter(|name| access.model(name));
-    let fallback = fallback.filter_map(|name| policy.models.get(name));
-    let mut found: Vec<&Target> = Vec::new();
-    for target in std::iter::once(model)
-        .chain(fallback)
-        .flat_map(|m| &m.targets)
-    {
-        let is_known = found
-            .iter()
-            .any(|t| Arc::ptr_eq(&t.provider, &target.provider) && t.sent_as == target.sent_as);
-        if !is_known && found.len() < MAX_ATTEMPTS {
-            found.push(target);
-        }
-    }
-    found
-}
-
 /// A choice's timeouts: its tier's, else the policy's.
 pub fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
     let of_tier = match choice {
@@ -107,12 +74,6 @@ pub fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
         Choice::Model(_) => None,
     };
     of_tier.unwrap_or(policy.timeouts)
-}
-
-/// Those of the targets that count tokens as Anthropic does: what they count is the client's own body.
-pub fn counting(targets: Vec<&Target>) -> Vec<&Target> {
-    let counts = |target: &&Target| target.provider.api == Api::Anthropic;
-    targets.into_iter().filter(counts).collect()
 }
 
 /// What a plan is made from, beside the policy.
@@ -147,6 +108,7 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
         stream: request.stream,
         include_usage: request.include_usage,
         has_reasoning: request.conversation.has_reasoning,
+        many_choices: request.many_choices,
         tier: tier_label(choice),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),

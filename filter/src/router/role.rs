@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admit::{self, Admission};
+use super::candidates::{self, Candidates, candidates};
 use super::cascade::{Cascade, Next, Said};
 use super::classifying::{Asked, Asking, Worker};
 use super::decide::{self, Access, Decision, Source, Verdict};
@@ -13,7 +14,7 @@ use super::plan;
 use crate::chat::error::{self, ErrorReply};
 use crate::chat::models;
 use crate::chat::request::{self, ChatRequest, Dialect};
-use crate::http::{Action, CalloutEnd, Headers, Reply};
+use crate::http::{Action, CalloutEnd, Headers, Host, Reply};
 use crate::messages::{self, view};
 use crate::policy::{AUTO, Api, Policy, TierName};
 use crate::provider::error::{MAX_ERROR_BODY, final_error, is_read, unreachable_error};
@@ -58,13 +59,6 @@ pub enum Event<'a> {
     },
     /// The exchange is over, one way or another.
     Done,
-}
-
-impl Event<'_> {
-    /// Whether this event looks at the clock: reading it is not free.
-    pub fn is_timed(&self) -> bool {
-        matches!(self, Event::RequestBody(_) | Event::Callout(_))
-    }
 }
 
 /// One request.
@@ -175,17 +169,17 @@ impl Router {
             && headers.get(names::ROUTED_ATTEMPTS).is_some()
     }
 
-    /// Advance. `now` is any clock that goes forward; see [`Event::is_timed`].
-    pub fn on(&mut self, event: Event<'_>, worker: &mut Worker, now: Duration) -> Vec<Action> {
+    /// Advance.
+    pub fn on(&mut self, event: Event<'_>, worker: &mut Worker, host: &dyn Host) -> Vec<Action> {
         match event {
             Event::RequestHeaders {
                 headers,
                 caller_metadata,
                 end_of_stream,
-            } => self.on_request_headers(headers, caller_metadata, end_of_stream, worker, now),
+            } => self.on_request_headers(headers, caller_metadata, end_of_stream, worker, host),
             Event::RequestBodyGrew { buffered } => self.on_body_grew(buffered),
-            Event::RequestBody(body) => self.on_request_body(body, worker, now),
-            Event::Callout(end) => self.on_callout(end, worker, now),
+            Event::RequestBody(body) => self.on_request_body(body, worker, host),
+            Event::Callout(end) => self.on_callout(end, worker, host),
             Event::ResponseHeaders {
                 headers,
                 attempts,
@@ -220,7 +214,7 @@ impl Router {
         metadata: Option<Vec<u8>>,
         end_of_stream: bool,
         worker: &mut Worker,
-        now: Duration,
+        host: &dyn Host,
     ) -> Vec<Action> {
         self.state = State::Passing;
         let mut actions = Vec::new();
@@ -258,7 +252,7 @@ impl Router {
             path,
         });
         if end_of_stream {
-            actions.extend(self.on_request_body(b"", worker, now));
+            actions.extend(self.on_request_body(b"", worker, host));
         } else {
             actions.push(Action::Pause);
         }
@@ -308,7 +302,12 @@ impl Router {
         vec![Action::Pause]
     }
 
-    fn on_request_body(&mut self, body: &[u8], worker: &mut Worker, now: Duration) -> Vec<Action> {
+    fn on_request_body(
+        &mut self,
+        body: &[u8],
+        worker: &mut Worker,
+        host: &dyn Host,
+    ) -> Vec<Action> {
         let State::Reading(admitted) = self.take_state() else {
             return vec![Action::Continue];
         };
@@ -338,7 +337,7 @@ impl Router {
             }
             Ok(Verdict::Classify) => {
                 let undecided = (admitted, request, body.len());
-                self.classify(undecided, Cascade::default(), None, worker, now)
+                self.classify(undecided, Cascade::default(), None, worker, host)
             }
         }
     }
@@ -350,7 +349,7 @@ impl Router {
         mut cascade: Cascade,
         classified_in: Option<Duration>,
         worker: &mut Worker,
-        now: Duration,
+        host: &dyn Host,
     ) -> Vec<Action> {
         let asked = decide::Asked {
             caller: &admitted.caller,
@@ -358,7 +357,7 @@ impl Router {
             headers: &admitted.headers,
             request: &request,
         };
-        let next = cascade.next(&self.policy, &asked, worker, now);
+        let next = cascade.next(&self.policy, &asked, worker, host.now());
         let results = std::mem::take(&mut cascade.results).into_iter();
         let mut actions: Vec<Action> = results.map(count_classification).collect();
         let decision = match next {
@@ -442,13 +441,13 @@ impl Router {
         &mut self,
         end: CalloutEnd<'_>,
         worker: &mut Worker,
-        now: Duration,
+        host: &dyn Host,
     ) -> Vec<Action> {
         let undecided = match self.take_state() {
             State::Asking(undecided) => *undecided,
             other => {
                 self.state = other;
-                return self.on_aside(end, worker, now);
+                return self.on_aside(end, worker, host.now());
             }
         };
         let Undecided {
@@ -458,7 +457,7 @@ impl Router {
             mut cascade,
             asking,
         } = undecided;
-        let (answer, took) = asking.end(&self.policy, &admitted.caller, end, worker, now);
+        let (answer, took) = asking.end(&self.policy, &admitted.caller, end, worker, host.now());
         let undecided = (admitted, request, body_len);
         match answer {
             Ok(decision) => {
@@ -472,7 +471,7 @@ impl Router {
                     Action::Log(log::Level::Warn, reason.clone()),
                 ];
                 cascade.failed(reason);
-                actions.extend(self.classify(undecided, cascade, Some(took), worker, now));
+                actions.extend(self.classify(undecided, cascade, Some(took), worker, host));
                 actions
             }
         }
@@ -513,15 +512,19 @@ impl Router {
         classified_in: Option<Duration>,
     ) -> Vec<Action> {
         let access = Access::of(&self.policy, &admitted.caller);
-        let mut targets = plan::targets(&self.policy, &decision.choice, &access);
-        if self.client == Dialect::CountTokens {
-            targets = plan::counting(targets);
-            if targets.is_empty() {
-                return vec![self.refuse(&nobody_counts())];
-            }
-        }
+        let asked = candidates::Asked {
+            choice: &decision.choice,
+            access: &access,
+            request,
+            client: self.client,
+        };
+        let Candidates { targets, skipped } = match candidates(&self.policy, asked) {
+            Ok(candidates) => candidates,
+            Err(refusal) => return vec![self.refuse(&refusal)],
+        };
         let client = &admitted.headers;
-        let decided = report::of_decision(decision, classified_in);
+        let mut decided = report::of_decision(decision, classified_in);
+        decided.extend(report::of_skipped(&skipped));
         let plan = plan::plan(
             &self.policy,
             plan::Planned {
@@ -534,15 +537,8 @@ impl Router {
                 told: &decided,
             },
         );
-        let Some(first) = plan.targets.first() else {
-            return vec![self.refuse(&ErrorReply {
-                status: 500,
-                kind: error::SERVER,
-                code: "no_target",
-                message: "the policy has no target for this request".to_owned(),
-                param: None,
-            })];
-        };
+        let first = plan.targets.first();
+        let first = first.map_or(&b""[..], |target| target.cluster.as_bytes());
         let reserved = admit::reserved(client).into_iter();
         let mut actions: Vec<Action> = reserved.map(Action::RemoveRequestHeader).collect();
         actions.extend([
@@ -555,7 +551,7 @@ impl Router {
                 plan.attempt_timeout_ms.to_string(),
             ),
             Action::SetState(state::PLAN, plan.encode()),
-            Action::SetState(state::CLUSTER, first.cluster.as_bytes().to_vec()),
+            Action::SetState(state::CLUSTER, first.to_vec()),
             Action::ClearRouteCache,
         ]);
         if self.policy.log_reason {
@@ -705,17 +701,6 @@ fn last_error(
             final_error(api, answered, b"", provider, model)
         }
         _ => final_error(api, status, body, provider, model),
-    }
-}
-
-pub fn nobody_counts() -> ErrorReply {
-    ErrorReply {
-        status: 404,
-        kind: error::INVALID_REQUEST,
-        code: "count_tokens_unsupported",
-        message: "no target of this model or tier counts tokens: only providers of api anthropic do; name another model or tier"
-            .to_owned(),
-        param: Some("model".to_owned()),
     }
 }
 

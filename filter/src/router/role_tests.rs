@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use super::*;
+use crate::http::tests::Still;
 use crate::router::plan::Plan;
 
 const POLICY: &str = r#"{
@@ -23,7 +24,7 @@ const CHAT: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"he
 struct Exchange {
     router: Router,
     worker: Worker,
-    now: Duration,
+    host: Still,
 }
 
 impl Exchange {
@@ -36,12 +37,12 @@ impl Exchange {
         Exchange {
             router: Router::new(Arc::new(policy)),
             worker,
-            now: Duration::from_secs(1000),
+            host: Still::at(1000),
         }
     }
 
     fn on(&mut self, event: Event<'_>) -> Vec<Action> {
-        self.router.on(event, &mut self.worker, self.now)
+        self.router.on(event, &mut self.worker, &self.host)
     }
 
     fn headers(&mut self, method: &str, path: &str, more: &[(&str, &str)]) -> Vec<Action> {
@@ -60,7 +61,7 @@ impl Exchange {
 
     fn callout(&mut self, content: &str) -> Vec<Action> {
         let body = serde_json::json!({"choices": [{"message": {"content": content}}]}).to_string();
-        self.now += Duration::from_millis(73);
+        self.host.wait(Duration::from_millis(73));
         self.on(Event::Callout(CalloutEnd::Answered {
             status: 200,
             body: body.as_bytes(),
@@ -86,6 +87,7 @@ fn attempts(outcomes: &str, begun: usize, target: usize) -> Attempts {
     Attempts {
         begun,
         target,
+        next: target + 1,
         outcomes: outcomes.to_owned(),
     }
 }
@@ -326,7 +328,7 @@ fn whatever_the_classifier_does_the_default_tier_serves() {
     ] {
         let mut exchange = Exchange::new();
         exchange.chat(CHAT);
-        exchange.now += Duration::from_millis(waited);
+        exchange.host.wait(Duration::from_millis(waited));
         let actions = exchange.on(Event::Callout(end));
         assert_eq!(state_of(&actions, state::REASON), Some(expected.as_bytes()));
         assert_eq!(state_of(&actions, state::CLUSTER), Some(&b"ca"[..]));
@@ -348,7 +350,7 @@ fn a_dead_classifier_is_skipped_after_five_failures_and_probed_by_one() {
     }
     let asks = |worker: Worker, now: u64| -> (bool, Exchange) {
         let mut exchange = Exchange::with(worker);
-        exchange.now = Duration::from_secs(now);
+        exchange.host = Still::at(now);
         let actions = exchange.chat(CHAT);
         let asks = actions.iter().any(|a| matches!(a, Action::Dispatch(_)));
         (asks, exchange)

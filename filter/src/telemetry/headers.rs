@@ -21,6 +21,9 @@ pub const CLASSIFICATION_TIME: &str = "x-classification-time";
 /// Parameters of the request that the provider's format has no counterpart for, and that were left out; absent where none was.
 pub const ROUTING_DROPPED: &str = "x-routing-dropped";
 
+/// Targets that were not tried and why, `provider/model=why` each; absent where none was.
+pub const ROUTING_SKIPPED: &str = "x-routing-skipped";
+
 /// Every response header of the contract.
 pub const RESPONSE: &[&str] = &[
     ROUTED_PROVIDER,
@@ -32,6 +35,7 @@ pub const RESPONSE: &[&str] = &[
     ROUTING_CONFIDENCE,
     CLASSIFICATION_TIME,
     ROUTING_DROPPED,
+    ROUTING_SKIPPED,
 ];
 
 /// Characters of a header's value.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::headers as names;
 use super::state::Attempts;
 use crate::policy::Api;
+use crate::router::candidates::Skipped;
 use crate::router::decide::{Choice, Decision};
 
 /// A header of the contract.
@@ -70,6 +71,13 @@ pub fn of_decision(decision: &Decision, classified_in: Option<Duration>) -> Vec<
         ));
     }
     told
+}
+
+/// Whom nobody will ask.
+pub fn of_skipped(skipped: &[Skipped<'_>]) -> Option<Told> {
+    let all: Vec<String> = skipped.iter().map(ToString::to_string).collect();
+    let value = names::clean(&all.join(", "));
+    (!all.is_empty()).then(|| (names::ROUTING_SKIPPED, value.into()))
 }
 
 /// Who answered, and how each attempt ended.

@@ -33,6 +33,8 @@ pub struct Attempts {
     pub begun: usize,
     /// The last one's target, by its index in the plan.
     pub target: usize,
+    /// The next one's.
+    pub next: usize,
     /// In order, as the client is told: `openai=503, anthropic=200`.
     pub outcomes: String,
 }

@@ -186,6 +186,7 @@ fn add_impatient(document: &mut Value) {
     if let Some(headers) = route["match"]["headers"].as_sequence_mut() {
         headers.push(is_there.unwrap_or_default());
     }
+    route["name"] = IMPATIENT.into();
     route["route"]["idle_timeout"] = IDLE.into();
     routes.insert(0, route);
 }

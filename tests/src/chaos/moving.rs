@@ -218,7 +218,9 @@ fn strip(dir: &Path) {
     });
     edit::yaml(dir, "routes.yaml", |document| {
         let routes = &mut document["resources"][0]["virtual_hosts"][0]["routes"];
-        let chat = routes[0].clone();
+        let all = routes.as_sequence_mut();
+        let chat = all.and_then(|all| all.iter().find(|route| route["name"] == "chat").cloned());
+        let chat = chat.unwrap_or_default();
         let bare = [(STRAIGHT, SHARED[0]), (MOVED, CHAIN)]
             .map(|(tier, cluster)| route(&chat, tier, cluster));
         *routes = Value::Sequence(bare.to_vec());

@@ -2,7 +2,8 @@
 //!
 //! It takes the same body at the same path for a repeat of one call: two providers at one llmock and of one model's name are
 //! two places of one service to it, and moving on is a repeat. What is an account's or a model's own (401, 404, 429), or says
-//! `Retry-After` as its 503 does, is played on one llmock and answered by another.
+//! `Retry-After` as its 503 does, is played on one llmock and answered by another. So is an event that is not JSON: the
+//! gateway moves on before llmock has ended that stream, and only what begins after the end is a repeat to it.
 
 use pointsman_tests::client::{self, Reply};
 use pointsman_tests::gateway::{Gateway, Options};
@@ -70,7 +71,7 @@ async fn llmock_finds_nothing_where_the_next_target_answers() {
     }
     faults.push((json!({"type": "delay", "seconds": 20}), &[false]));
     faults.push((json!({"type": "slow_first_token", "seconds": 20}), &[true]));
-    for kind in ["disconnect", "truncate", "stall", "malformed"] {
+    for kind in ["disconnect", "truncate", "stall"] {
         // Before the role, and before the first word.
         faults.push((broken(kind, 0), &[true]));
         faults.push((broken(kind, 1), &[true]));
@@ -117,6 +118,31 @@ async fn llmock_finds_nothing_where_the_client_must_ask_again() {
     );
 }
 
+/// A stream that ends early and well is made to fail, so that the client asks again.
+#[tokio::test]
+async fn llmock_finds_no_truncated_stream_accepted() {
+    let llmock = Other::llmock(&[]).await.expect("llmock");
+    let gateway = gateway("llmock-judges-truncated", &llmock, &llmock).await;
+    let fault = json!({"type": "stream_fault", "kind": "truncate", "after_chunks": 3});
+    llmock.tell_llmock(&scenario(&fault)).await.expect("told");
+    let question = "Is it whole?";
+    let cut = ask(&gateway, question, true).await.expect("an answer");
+    let last = cut
+        .events()
+        .pop()
+        .map(|event| event.data)
+        .unwrap_or_default();
+    assert!(last.contains("\"error\""), "{}", cut.text());
+    let reply = ask(&gateway, question, true).await.expect("an answer");
+    is_good(&reply, question, true);
+    let (passed, report) = llmock.llmock_report().await.expect("a report");
+    assert!(passed, "{report:#}");
+    assert_eq!(
+        (&report["calls"], &report["attempts"]),
+        (&json!(1), &json!(2))
+    );
+}
+
 /// Of a 429 or 503 that another provider answers llmock sees one half, a client that never came back: it warns, and passes.
 #[tokio::test]
 async fn llmock_has_no_error_to_report_where_another_account_answers() {
@@ -142,6 +168,12 @@ async fn llmock_has_no_error_to_report_where_another_account_answers() {
             asked += 1;
         }
     }
+    let malformed = json!({"type": "stream_fault", "kind": "malformed", "after_chunks": 0});
+    one.tell_llmock(&scenario(&malformed)).await.expect("told");
+    let question = format!("Question {asked}?");
+    let reply = ask(&gateway, &question, true).await.expect("an answer");
+    is_good(&reply, &question, true);
+    asked += 1;
     let (_, report) = one.llmock_report().await.expect("a report");
     assert_eq!(
         (&report["passed"], &report["errors"]),
@@ -150,8 +182,9 @@ async fn llmock_has_no_error_to_report_where_another_account_answers() {
     );
     let findings = report["findings"].as_array().expect("findings");
     let codes: Vec<&Value> = findings.iter().map(|finding| &finding["code"]).collect();
-    // One for each of the five that are worth a repeat, one-shot and streamed; and nothing else.
-    assert_eq!(codes, vec!["gave_up"; 10], "{report:#}");
+    // One for each of the five that are worth a repeat, one-shot and streamed, and one for the event; nothing else.
+    let expected = [vec!["gave_up"; 10], vec!["malformed_chunk_ignored"]].concat();
+    assert_eq!(codes, expected, "{report:#}");
     let (passed, report) = other.llmock_report().await.expect("a report");
     assert!(passed, "{report:#}");
     assert_eq!(report["calls"], asked);

@@ -493,6 +493,18 @@ fn what_a_translation_must_know() {
             (false, false),
         );
     }
+    for (n, many) in [
+        ("1", false),
+        ("1.0", false),
+        ("2", true),
+        ("2e0", true),
+        ("null", false),
+        ("\"3\"", false),
+    ] {
+        let body =
+            format!(r#"{{"n":{n},"model":"m","messages":[{{"role":"user","content":"x"}}]}}"#);
+        assert_eq!(read(&body).many_choices, many, "{body}");
+    }
     check("", r#","reasoning_details":[]"#, (false, true));
     check("", r#","reasoning\u005fdetails":null"#, (false, true));
     check("", r#","reasoning_content":"x""#, (false, false));

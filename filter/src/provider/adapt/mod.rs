@@ -23,6 +23,8 @@ pub struct Wire {
     stream: bool,
     include_usage: bool,
     has_reasoning: bool,
+    /// The client asked for more than one choice.
+    many_choices: bool,
     /// The model's name at the provider.
     model: String,
     max_tokens: u32,
@@ -41,6 +43,7 @@ impl Wire {
             stream: plan.stream,
             include_usage: plan.include_usage,
             has_reasoning: plan.has_reasoning,
+            many_choices: plan.many_choices,
             model: target.sent_as.to_owned(),
             max_tokens: target.max_tokens,
             unsupported: target.unsupported,
@@ -69,12 +72,6 @@ impl Wire {
             Api::Anthropic => self.client.is_messages(),
             Api::Gemini => false,
         }
-    }
-
-    /// Whether a stream is read beyond its first real event. One that passes is read for its usage alone, and an OpenAI-format
-    /// provider that nobody asked for it is not expected to say it.
-    pub fn reads_on(&self) -> bool {
-        !self.passes() || self.api != Api::OpenAi || self.stream_usage || self.include_usage
     }
 
     /// The gateway alone asks for the chunk of usage. Only a client of chat completions can have asked itself.

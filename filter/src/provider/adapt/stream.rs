@@ -2,6 +2,7 @@
 //!
 //! Buffers are used again: once they have grown nothing is allocated per event.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::Wire;
@@ -10,7 +11,7 @@ use crate::chat::usage::Usage;
 use crate::messages;
 use crate::policy::Api;
 use crate::provider::judge::{Outcome, StreamJudge, Verdict};
-use crate::provider::openai::stream::{self as openai, Passing};
+use crate::provider::passing::{self, Format, Passing, StreamEnd};
 use crate::provider::sse::{Decoder, Event};
 use crate::provider::translate::{Progress, Translator};
 use crate::provider::{anthropic, gemini};
@@ -65,12 +66,23 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum Way {
-    /// OpenAI's format on both sides.
-    Chat {
-        judge: StreamJudge,
+    /// The client's format on both sides.
+    Same {
+        judge: Judge,
         passing: Passing,
     },
     Translated(Translation),
+}
+
+/// Who says whether a stream that passes is one.
+#[derive(Debug)]
+enum Judge {
+    Chat(StreamJudge),
+    /// A translation that nobody reads: it knows what is real, and counts the tokens.
+    Messages {
+        leg: Leg,
+        unread: Vec<u8>,
+    },
 }
 
 /// One translation, or two in a row.
@@ -81,14 +93,13 @@ struct Translation {
     second: Option<Leg>,
     /// What the first writes for the second.
     between: Vec<u8>,
-    /// Read to be judged and counted only: it is in the client's words already.
-    passes: bool,
 }
 
 #[derive(Debug)]
 struct Leg {
     decoder: Decoder,
     translator: Box<dyn Translator>,
+    ended: Option<StreamEnd>,
 }
 
 // === impl Wire ===
@@ -100,17 +111,33 @@ impl Wire {
         let leg = |translator| Leg {
             decoder: Decoder::new(self.max_event_bytes),
             translator,
+            ended: None,
+        };
+        let same = |judge, format| {
+            Stream::new(Way::Same {
+                judge,
+                passing: Passing::new(format, self.max_event_bytes),
+            })
         };
         let to_messages = || leg(Box::new(messages::stream::Stream::new(&self.model)));
+        let from_messages = || leg(Box::new(anthropic::stream::Stream::new(&told)));
         let first = match (self.api, self.client) {
             (Api::OpenAi, Dialect::Chat) => {
-                return Stream::new(Way::Chat {
-                    judge: StreamJudge::new(MAX_HELD),
-                    passing: Passing::new(self.asks_usage(), self.max_event_bytes),
-                });
+                let format = Format::Chat {
+                    remove_usage: self.asks_usage(),
+                    many_choices: self.many_choices,
+                };
+                return same(Judge::Chat(StreamJudge::new(MAX_HELD)), format);
+            }
+            (Api::Anthropic, client) if client.is_messages() => {
+                let judge = Judge::Messages {
+                    leg: from_messages(),
+                    unread: Vec::new(),
+                };
+                return same(judge, Format::Messages);
             }
             (Api::OpenAi, _) => to_messages(),
-            (Api::Anthropic, _) => leg(Box::new(anthropic::stream::Stream::new(&told))),
+            (Api::Anthropic, _) => from_messages(),
             (Api::Gemini, _) => leg(Box::new(gemini::stream::Stream::new(&told))),
         };
         let in_two = self.api == Api::Gemini && self.client.is_messages();
@@ -118,7 +145,6 @@ impl Wire {
             first,
             second: in_two.then(to_messages),
             between: Vec::new(),
-            passes: self.passes(),
         }))
     }
 }
@@ -140,11 +166,14 @@ impl Stream {
     pub fn hold(&mut self, bytes: &[u8], end: bool) -> Step {
         self.held = self.held.saturating_add(bytes.len());
         let verdict = match &mut self.way {
-            Way::Chat { judge, .. } => match judge.push(bytes) {
+            Way::Same {
+                judge: Judge::Chat(judge),
+                ..
+            } => match judge.push(bytes) {
                 Verdict::Undecided if end => judge.finish(),
                 verdict => verdict,
             },
-            Way::Translated(_) => Verdict::Undecided,
+            _ => Verdict::Undecided,
         };
         let (progress, is_changed) = self.read(bytes, end);
         if !is_changed {
@@ -198,10 +227,25 @@ impl Stream {
     /// A stream that was released has ended in trailers: the chunks that passed are out of reach.
     pub fn end(&mut self) -> Ending<'_> {
         let is_held = self.held > 0;
-        match self.pass(b"", true) {
-            Passed::Replaced(bytes) if is_held => Ending::Replaced(bytes),
-            Passed::Replaced(rest) if !rest.is_empty() => Ending::Cut,
-            _ => Ending::Said,
+        let has_more = match self.pass(b"", true) {
+            Passed::Replaced(rest) => !rest.is_empty(),
+            Passed::AsItCame | Passed::Held => false,
+        };
+        // Of a whole answer that passes, what no blank line closed is no event.
+        let passes = matches!(self.way, Way::Same { .. });
+        let is_whole = passes && self.ended() == Some(StreamEnd::Complete);
+        match is_held {
+            true => Ending::Replaced(&self.out),
+            false if has_more && !is_whole => Ending::Cut,
+            false => Ending::Said,
+        }
+    }
+
+    /// How the stream has ended, as soon as that is known.
+    pub fn ended(&self) -> Option<StreamEnd> {
+        match &self.way {
+            Way::Same { passing, .. } => passing.ended(),
+            Way::Translated(translation) => translation.ended(),
         }
     }
 
@@ -209,17 +253,18 @@ impl Stream {
     fn waits_for_end(&self) -> bool {
         match &self.way {
             Way::Translated(translation) => {
-                self.held <= MAX_HELD
-                    && !translation.passes
-                    && translation.first.translator.waits_for_end()
+                self.held <= MAX_HELD && translation.first.translator.waits_for_end()
             }
-            Way::Chat { .. } => false,
+            Way::Same { .. } => false,
         }
     }
 
     pub fn usage(&self) -> Usage {
         match &self.way {
-            Way::Chat { passing, .. } => passing.usage(),
+            Way::Same { judge, passing } => match judge {
+                Judge::Chat(_) => passing.usage(),
+                Judge::Messages { leg, .. } => leg.translator.usage(),
+            },
             Way::Translated(translation) => translation.first.translator.usage(),
         }
     }
@@ -228,29 +273,47 @@ impl Stream {
     /// not copied.
     fn read(&mut self, bytes: &[u8], end: bool) -> (Progress, bool) {
         match &mut self.way {
-            Way::Chat { passing, .. } => {
-                let mut is_changed = match passing.push(bytes) {
-                    openai::Passed::AsItCame => false,
-                    openai::Passed::Replaced(others) => {
-                        self.out.extend_from_slice(others);
-                        true
-                    }
-                };
-                if end {
-                    let rest = passing.finish();
-                    if !rest.is_empty() {
-                        if !is_changed {
-                            self.out.extend_from_slice(bytes);
-                        }
-                        self.out.extend_from_slice(rest);
-                        is_changed = true;
-                    }
-                }
-                (Progress::Silent, is_changed)
+            Way::Same { judge, passing } => {
+                let progress = judge.read(bytes, end);
+                (progress, pass(passing, bytes, end, &mut self.out))
             }
-            Way::Translated(translation) => {
-                let progress = translation.read(bytes, end, &mut self.out);
-                (progress, !translation.passes)
+            Way::Translated(translation) => (translation.read(bytes, end, &mut self.out), true),
+        }
+    }
+}
+
+/// Appends to `out` what passes, unless that is what came; whether it is not.
+fn pass(passing: &mut Passing, bytes: &[u8], end: bool, out: &mut Vec<u8>) -> bool {
+    let mut is_changed = match passing.push(bytes) {
+        passing::Passed::AsItCame => false,
+        passing::Passed::Replaced(others) => {
+            out.extend_from_slice(others);
+            true
+        }
+    };
+    if end {
+        let rest = passing.finish();
+        if !rest.is_empty() {
+            if !is_changed {
+                out.extend_from_slice(bytes);
+            }
+            out.extend_from_slice(rest);
+            is_changed = true;
+        }
+    }
+    is_changed
+}
+
+// === impl Judge ===
+
+impl Judge {
+    /// Reads on for the tokens, where that is the judge's.
+    fn read(&mut self, bytes: &[u8], end: bool) -> Progress {
+        match self {
+            Judge::Chat(_) => Progress::Silent,
+            Judge::Messages { leg, unread } => {
+                unread.clear();
+                leg.read(bytes, end, unread)
             }
         }
     }
@@ -262,16 +325,21 @@ impl Translation {
     /// Appends to `out` what the client gets. What mattered most of all that the last translation saw: what only the first
     /// one has words for is nothing to a client.
     fn read(&mut self, bytes: &[u8], end: bool, out: &mut Vec<u8>) -> Progress {
-        self.between.clear();
         let Some(second) = &mut self.second else {
-            let into = match self.passes {
-                true => &mut self.between,
-                false => out,
-            };
-            return self.first.read(bytes, end, into);
+            return self.first.read(bytes, end, out);
         };
+        self.between.clear();
         let _ = self.first.read(bytes, end, &mut self.between);
         second.read(&self.between, end, out)
+    }
+
+    /// What the provider did counts before what the second translation made of it.
+    fn ended(&self) -> Option<StreamEnd> {
+        let second = self.second.as_ref();
+        match (self.first.ended, second) {
+            (Some(StreamEnd::Complete) | None, Some(second)) => second.ended,
+            (ended, _) => ended,
+        }
     }
 }
 
@@ -282,22 +350,40 @@ impl Leg {
         let Leg {
             decoder,
             translator,
+            ended,
         } = self;
         let mut progress = Progress::Silent;
+        let failure = Cell::new(StreamEnd::Error);
         let mut on_event = |event: Event<'_>| {
-            progress = more(progress, translator.event(event, out));
+            let step = translator.event(event, out);
+            note_end(ended, step, failure.get());
+            progress = more(progress, step);
             ControlFlow::Continue(())
         };
         let mut is_whole = decoder.push(bytes, &mut on_event).is_ok();
         if end && is_whole {
+            // What no blank line closed was cut.
+            failure.set(StreamEnd::EarlyEnd);
             is_whole = decoder.finish(&mut on_event).is_ok();
         }
         // An event too large to be read cuts the stream as well.
         if end || !is_whole {
-            progress = more(progress, translator.end(out));
+            let step = translator.end(out);
+            note_end(ended, step, failure.get());
+            progress = more(progress, step);
         }
         progress
     }
+}
+
+/// Notes the first step that ended a stream; `failure`: what it is if it failed.
+fn note_end(ended: &mut Option<StreamEnd>, step: Progress, failure: StreamEnd) {
+    let how = match step {
+        Progress::Done => StreamEnd::Complete,
+        Progress::Failed => failure,
+        Progress::Silent | Progress::Real => return,
+    };
+    ended.get_or_insert(how);
 }
 
 /// Of two events the one that decides whether a stream is released.

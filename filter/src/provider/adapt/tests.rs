@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::chat::usage::Usage;
 use crate::provider::judge::Outcome;
+use crate::provider::passing::StreamEnd;
 
 fn wire(client: Dialect, api: Api, stream: bool) -> Wire {
     Wire {
@@ -13,6 +14,7 @@ fn wire(client: Dialect, api: Api, stream: bool) -> Wire {
         stream,
         include_usage: false,
         has_reasoning: false,
+        many_choices: false,
         model: "m".to_owned(),
         max_tokens: 77,
         unsupported: Unsupported::Drop,
@@ -298,7 +300,7 @@ fn a_stream_that_ends_in_trailers_is_said_whole_or_is_cut() {
                         assert!(is_whole && api == Api::Gemini && is_held, "{what}");
                         given.push_str(std::str::from_utf8(bytes).expect("text"));
                     }
-                    Ending::Said => assert!(is_whole && !is_held || wire.passes(), "{what}"),
+                    Ending::Said => assert!(is_whole && !is_held, "{what}"),
                     Ending::Cut => assert!(!is_whole && !is_held, "{what}"),
                 }
                 let last = match client {
@@ -335,6 +337,47 @@ fn every_pair_streams_in_the_clients_words_however_it_was_split() {
                 let split = given(&wire, &chunks);
                 assert_eq!(split, (whole.clone(), SPENT), "{client:?} {api:?} {size}");
             }
+        }
+    }
+}
+
+/// Whoever speaks what, and however it was split: no client takes what is not whole for an answer.
+#[test]
+fn every_pair_ends_an_early_end_in_an_error() {
+    for client in CLIENTS {
+        for api in APIS {
+            let wire = wire(client, api, true);
+            let answer = events(api);
+            let behind = answer.find("hello").expect("a text") + "hello".len();
+            let end = behind + answer[behind..].find("\n\n").expect("an end") + 2;
+            // Behind the event of the text, and within the next.
+            for cut in [end, end + 9] {
+                let bytes = &answer.as_bytes()[..cut];
+                let (whole, _) = given(&wire, &[bytes]);
+                let last = whole.trim_end().rsplit("\n\n").next().unwrap_or_default();
+                let what = format!("{client:?} {api:?} {cut}: {whole}");
+                let is_error = match client {
+                    Dialect::Chat => {
+                        last.starts_with("data: {\"error\":{")
+                            && (cut != end || last.contains("\"code\":\"provider_stream_cut\""))
+                    }
+                    _ => last.starts_with("event: error\ndata: {\"type\":\"error\","),
+                };
+                assert!(is_error, "{what}");
+                assert!(!whole.contains("[DONE]") && !whole.contains("message_stop"));
+                for size in [1, 7, 64, 300] {
+                    let chunks: Vec<&[u8]> = bytes.chunks(size).collect();
+                    assert_eq!(given(&wire, &chunks).0, whole, "{what} {size}");
+                }
+                let mut stream = wire.stream(9);
+                assert_eq!(stream.hold(bytes, false), Step::Release, "{what}");
+                assert_eq!(stream.ended(), None, "{what}");
+                stream.pass(b"", true);
+                assert_eq!(stream.ended(), Some(StreamEnd::EarlyEnd), "{what}");
+            }
+            let mut stream = wire.stream(9);
+            stream.hold(answer.as_bytes(), true);
+            assert_eq!(stream.ended(), Some(StreamEnd::Complete));
         }
     }
 }

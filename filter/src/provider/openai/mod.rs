@@ -3,11 +3,9 @@
 //!
 //! Pure. What is rewritten differs from the client's body in the value of the top-level `model`, and in nothing else:
 //! not in order, white space, number formats or unknown fields. [`request`] makes the few further edits that policy may
-//! ask for; [`usage`] and [`stream`] read what an answer cost.
+//! ask for; [`usage`] reads what an answer cost.
 
 pub mod request;
-mod scan;
-pub mod stream;
 pub mod usage;
 
 use std::borrow::Cow;

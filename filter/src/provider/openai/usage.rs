@@ -114,4 +114,4 @@ fn members(json: &str, each: &mut dyn FnMut(Key, &RawValue)) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::provider) mod tests;

@@ -6,6 +6,16 @@ use super::response::Serving;
 use super::{ProviderAttempt, State};
 use crate::http::Action;
 use crate::provider::adapt::{Ending, Passed};
+use crate::provider::passing::StreamEnd;
+
+/// Whether it was the provider, or its silence, that broke off a stream, by what Envoy says of a response that is over when
+/// the attempt is told (`%RESPONSE_CODE_DETAILS%`). A client that leaves is said there (`downstream_remote_disconnect`,
+/// `http2.remote_reset`); a provider's reset is not yet.
+pub fn is_providers_fault(details: &[u8]) -> bool {
+    details == b"via_upstream"
+        || details == b"stream_idle_timeout"
+        || details.starts_with(b"upstream_")
+}
 
 // === impl ProviderAttempt ===
 
@@ -47,10 +57,32 @@ impl ProviderAttempt {
         };
         serving.tokens.usage = stream.usage();
         let mut actions = serving.tokens.log();
+        actions.extend(match stream.ended() {
+            Some(StreamEnd::EarlyEnd) => serving.count_broken("early_end"),
+            Some(StreamEnd::Error) => serving.count_broken("error"),
+            Some(StreamEnd::Complete) | None => None,
+        });
         if end {
             actions.extend(serving.count_tokens());
         }
         actions
+    }
+
+    /// How a stream that was released has ended, as soon as that is known; `None` too where none was.
+    pub fn ended(&self) -> Option<StreamEnd> {
+        match &self.state {
+            State::Streaming(stream) => stream.ended(),
+            _ => None,
+        }
+    }
+
+    /// Whether a stream was released that has not ended: whoever breaks it off now breaks an answer.
+    pub fn is_open_ended(&self) -> bool {
+        self.is_streaming() && self.ended().is_none()
+    }
+
+    pub(super) fn broken(&mut self, how: &str) -> Option<Action> {
+        self.serving.as_mut()?.count_broken(how)
     }
 
     /// The tokens of the attempt, counted once, however it ended.

@@ -35,8 +35,6 @@ pub(super) struct Serving {
     timeout: Duration,
     started: Duration,
     pub(super) handed_over: Vec<u8>,
-    /// Where a retry goes. Envoy asks for it after this attempt has reported its end: `on_done` comes before its retry timer.
-    pub(super) next_cluster: String,
     /// This attempt included; its outcome is not, until it is reported.
     attempts: Attempts,
     /// What the client is told of the decision, and of what the provider was not.
@@ -45,6 +43,7 @@ pub(super) struct Serving {
     answer: Headers,
     pub(super) is_reported: bool,
     pub(super) tokens: Tokens,
+    is_broken_counted: bool,
 }
 
 /// What the answer's headers say of its body.
@@ -246,13 +245,9 @@ impl ProviderAttempt {
             false => Body::Events,
         };
         let mut actions: Vec<Action> = held.map(Action::ReplaceResponseBody).into_iter().collect();
-        actions.extend(self.log_tokens());
         actions.extend(self.release(Outcome::Status(200), form));
-        if end {
-            actions.extend(self.spent());
-        } else if self.serving.as_ref().is_some_and(|s| s.wire.reads_on()) {
-            self.state = State::Streaming(stream);
-        }
+        self.state = State::Streaming(stream);
+        actions.extend(self.noted(end));
         actions
     }
 
@@ -311,11 +306,7 @@ impl ProviderAttempt {
         let _ = write!(outcomes, "{}={outcome}", serving.provider);
         let mut actions = Vec::with_capacity(4);
         if !matches!(outcome, Outcome::Status(200..=299)) {
-            let mut handed_over = std::mem::take(&mut serving.handed_over);
-            handover::set_attempts(&mut handed_over, &serving.attempts);
-            actions.push(Action::SetState(state::PLAN, handed_over));
-            let next = std::mem::take(&mut serving.next_cluster);
-            actions.push(Action::SetState(state::CLUSTER, next.into_bytes()));
+            actions.extend(serving.point_on());
             actions.extend(match serving.is_last {
                 true => serving.tokens.log(),
                 false => serving.tokens.unlog(),
@@ -352,13 +343,31 @@ impl Serving {
             timeout: Duration::from_millis(plan.attempt_timeout_ms),
             started,
             handed_over: Vec::new(),
-            next_cluster: String::new(),
             attempts,
             told: Vec::new(),
             answer: Headers::default(),
             is_reported: false,
             tokens: Tokens::default(),
+            is_broken_counted: false,
         }
+    }
+
+    /// Where a retry goes, and how the attempts went so far. Envoy asks for it after this attempt has reported its end: `on_done`
+    /// comes before its retry timer.
+    fn point_on(&mut self) -> Vec<Action> {
+        let mut handed_over = std::mem::take(&mut self.handed_over);
+        let Some((plan, _)) = Plan::decode(&handed_over) else {
+            return Vec::new();
+        };
+        let next = next_target(&plan, self.attempts.target);
+        let cluster = plan.targets.get(next).map(|target| target.cluster);
+        let cluster = cluster.unwrap_or_default().as_bytes().to_vec();
+        self.attempts.next = next;
+        handover::set_attempts(&mut handed_over, &self.attempts);
+        vec![
+            Action::SetState(state::PLAN, handed_over),
+            Action::SetState(state::CLUSTER, cluster),
+        ]
     }
 
     /// The client is told what the provider was not.
@@ -412,6 +421,20 @@ impl Serving {
         removed.map(|(name, _)| Action::RemoveResponseHeader(name))
     }
 
+    /// A stream of this attempt broke after it was released; once.
+    pub(super) fn count_broken(&mut self, how: &str) -> Option<Action> {
+        if std::mem::replace(&mut self.is_broken_counted, true) {
+            return None;
+        }
+        let tags = [
+            ("provider", self.provider.as_str()),
+            ("model", self.model.as_str()),
+            ("how", how),
+        ];
+        let name = metric_name("pointsman_streams_broken_total", &tags);
+        Some(Action::Count(name, 1))
+    }
+
     pub(super) fn count_tokens(&mut self) -> Vec<Action> {
         let tags = [
             ("provider", self.provider.as_str()),
@@ -420,4 +443,10 @@ impl Serving {
         ];
         self.tokens.count(tags)
     }
+}
+
+/// The target after this one, by its index; after the last the last again, should Envoy retry more often than planned.
+fn next_target(plan: &Plan<'_>, target: usize) -> usize {
+    let last = plan.targets.len().saturating_sub(1);
+    target.saturating_add(1).min(last)
 }

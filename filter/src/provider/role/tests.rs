@@ -1,7 +1,9 @@
 use super::*;
 use crate::chat::request::Dialect;
+use crate::http::tests::Still;
 use crate::policy::{Api, Unsupported};
 use crate::provider::adapt::Passed;
+use crate::provider::passing::StreamEnd;
 use crate::router::handover;
 
 const BODY: &[u8] = br#"{"n":1.0,"model":"auto","big":123456789012345678901234567890}"#;
@@ -28,6 +30,7 @@ fn plan(stream: bool) -> Plan<'static> {
         stream,
         include_usage: false,
         has_reasoning: false,
+        many_choices: false,
         tier: "fast",
         hold_answer: 100,
         attempt_timeout_ms: 2000,
@@ -37,13 +40,19 @@ fn plan(stream: bool) -> Plan<'static> {
     }
 }
 
+/// The attempt is over, and nobody broke it.
+const DONE: Event<'static> = Event::Done {
+    connect_failed: false,
+    has_broken: false,
+};
+
 /// The attempts that are over and the last one's target, and how they ended.
 type Before = Option<((usize, usize), &'static str)>;
 
 struct Exchange {
     attempt: ProviderAttempt,
     warned: Warned,
-    now: Duration,
+    host: Still,
 }
 
 impl Exchange {
@@ -51,12 +60,12 @@ impl Exchange {
         Exchange {
             attempt: ProviderAttempt::default(),
             warned: Warned::default(),
-            now: Duration::from_secs(50),
+            host: Still::at(50),
         }
     }
 
     fn on(&mut self, event: Event<'_>) -> Vec<Action> {
-        self.attempt.on(event, &mut self.warned, self.now)
+        self.attempt.on(event, &mut self.warned, &self.host)
     }
 
     /// Headers of an attempt, with what those before left.
@@ -69,6 +78,7 @@ impl Exchange {
                 &Attempts {
                     begun,
                     target,
+                    next: target + 1,
                     outcomes: outcomes.to_owned(),
                 },
             );
@@ -253,12 +263,7 @@ fn a_status_is_passed_on_and_written_down() {
         assert_eq!(actions.last(), Some(&Action::Continue));
         assert!(!is_rejected(&actions));
         assert_eq!(exchange.attempt.wanted(10, true), None);
-        assert_eq!(
-            exchange.on(Event::Done {
-                connect_failed: false
-            }),
-            []
-        );
+        assert_eq!(exchange.on(DONE), []);
     }
 }
 
@@ -281,9 +286,7 @@ fn an_error_that_goes_to_the_client_is_held_until_it_is_whole() {
         };
         assert_eq!(outcome(&held().body(b"", true)).as_deref(), Some(expected));
         let mut broken = held();
-        let done = broken.on(Event::Done {
-            connect_failed: false,
-        });
+        let done = broken.on(DONE);
         let reset = expected.replace(&format!("{cluster}={status}"), &format!("{cluster}=reset"));
         assert_eq!(outcome(&done), Some(reset));
         // Nobody reads these: nothing is waited for.
@@ -485,9 +488,13 @@ fn an_attempt_without_an_answer_says_how_it_ended() {
         (1949, false, "a=reset"),
     ] {
         let mut exchange = Exchange::sent(false);
-        exchange.now += Duration::from_millis(waited);
+        exchange.host.wait(Duration::from_millis(waited));
         assert_eq!(
-            outcome(&exchange.on(Event::Done { connect_failed })).as_deref(),
+            outcome(&exchange.on(Event::Done {
+                connect_failed,
+                has_broken: false
+            }))
+            .as_deref(),
             Some(expected)
         );
     }
@@ -587,9 +594,7 @@ fn an_answer_in_another_format_is_translated_and_counted() {
         state_of(&actions, state::OUTPUT_TOKENS).as_deref(),
         Some("2")
     );
-    let done = exchange.on(Event::Done {
-        connect_failed: false,
-    });
+    let done = exchange.on(DONE);
     assert_eq!(done, [], "counted once");
 }
 
@@ -617,12 +622,7 @@ fn a_stream_in_another_format_is_translated_and_counted_when_it_ends_or_is_left(
         assert!(tokens(&released).is_empty());
         assert!(exchange.attempt.is_streaming());
         let (spent, output) = if is_left {
-            (
-                exchange.on(Event::Done {
-                    connect_failed: false,
-                }),
-                1,
-            )
+            (exchange.on(DONE), 1)
         } else {
             let Passed::Replaced(given) = exchange.attempt.pass(STOP.as_bytes(), true) else {
                 panic!("translated");
@@ -637,12 +637,7 @@ fn a_stream_in_another_format_is_translated_and_counted_when_it_ends_or_is_left(
                 ("a a fast output".to_owned(), output)
             ]
         );
-        assert_eq!(
-            exchange.on(Event::Done {
-                connect_failed: false
-            }),
-            []
-        );
+        assert_eq!(exchange.on(DONE), []);
     }
 }
 
@@ -684,9 +679,7 @@ fn what_a_stream_says_of_its_tokens_is_in_the_log_at_once() {
         );
         assert_eq!(exchange.attempt.noted(false), expected, "{bytes}");
     }
-    let done = exchange.on(Event::Done {
-        connect_failed: false,
-    });
+    let done = exchange.on(DONE);
     let counted = [("a a fast input", 7), ("a a fast output", 2)];
     assert_eq!(tokens(&done), counted.map(|(tags, by)| (tags.into(), by)));
 }
@@ -710,9 +703,7 @@ fn the_tokens_of_a_stream_that_failed_before_its_first_real_event_are_counted() 
             true => vec![],
             false => exchange.body(b"data: {\"type\":\"error\"}\n\n", false),
         };
-        actions.extend(exchange.on(Event::Done {
-            connect_failed: false,
-        }));
+        actions.extend(exchange.on(DONE));
         // The answer of the next target is logged without them.
         let state = state_of(&actions, state::INPUT_TOKENS);
         assert_eq!(state.as_deref(), (!is_last).then_some("-"));
@@ -721,27 +712,87 @@ fn the_tokens_of_a_stream_that_failed_before_its_first_real_event_are_counted() 
 }
 
 #[test]
-fn a_stream_whose_usage_nobody_asked_for_is_not_read_beyond_its_first_real_event() {
-    let real = b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
-    for (stream_usage, include_usage, is_read) in [
-        (false, false, false),
-        (false, true, true),
-        (true, false, true),
-        (true, true, true),
+fn how_a_released_stream_ended_is_counted_once_and_told() {
+    const REAL: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+    const ERROR: &str = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    const FINISH: &str =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    const WHOLE: &str = "data: [DONE]\n\n";
+    let complete = Some(StreamEnd::Complete);
+    for (chunks, end, has_broken, ended, how) in [
+        (&[WHOLE][..], true, false, complete, None),
+        (&[WHOLE], false, true, complete, None),
+        (&[FINISH], true, false, complete, None),
+        (&[FINISH], false, true, None, Some("reset")),
+        (
+            &[],
+            true,
+            false,
+            Some(StreamEnd::EarlyEnd),
+            Some("early_end"),
+        ),
+        (
+            &[REAL],
+            true,
+            true,
+            Some(StreamEnd::EarlyEnd),
+            Some("early_end"),
+        ),
+        (&[ERROR], true, true, Some(StreamEnd::Error), Some("error")),
+        (
+            &[ERROR, WHOLE],
+            false,
+            false,
+            Some(StreamEnd::Error),
+            Some("error"),
+        ),
+        (&[REAL], false, true, None, Some("reset")),
+        // The client left.
+        (&[REAL], false, false, None, None),
     ] {
-        let mut plan = plan_of(Api::OpenAi, Dialect::Chat, true);
-        plan.include_usage = include_usage;
-        for target in &mut plan.targets {
-            target.stream_usage = stream_usage;
+        for (stream_usage, at_once) in [(false, false), (true, false), (true, true)] {
+            let mut plan = plan_of(Api::OpenAi, Dialect::Chat, true);
+            for target in &mut plan.targets {
+                target.stream_usage = stream_usage;
+            }
+            let mut exchange = Exchange::new();
+            exchange.begin(&plan, "a", None);
+            exchange.on(Event::RequestBody(ASKED));
+            exchange.answer(&STREAM, false);
+            let mut actions = if at_once {
+                let all = [&[REAL], chunks].concat().concat();
+                exchange.body(all.as_bytes(), end)
+            } else {
+                let mut actions = exchange.body(REAL.as_bytes(), false);
+                assert_eq!(exchange.attempt.ended(), None);
+                for chunk in chunks {
+                    exchange.attempt.pass(chunk.as_bytes(), false);
+                    actions.extend(exchange.attempt.noted(false));
+                }
+                if end {
+                    exchange.attempt.pass(b"", true);
+                    actions.extend(exchange.attempt.noted(true));
+                }
+                actions
+            };
+            let what = format!("{chunks:?} {end} {has_broken}");
+            assert_eq!(exchange.attempt.ended(), ended, "{what}");
+            assert_eq!(exchange.attempt.is_open_ended(), ended.is_none(), "{what}");
+            actions.extend(exchange.on(Event::Done {
+                connect_failed: false,
+                has_broken,
+            }));
+            let counted: Vec<&Action> = actions
+                .iter()
+                .filter(|a| matches!(a, Action::Count(name, _) if name.ends_with("broken_total")))
+                .collect();
+            let expected = how.map(|how| {
+                let name =
+                    format!("provider=.=a;.model=.=a;.how=.={how};.pointsman_streams_broken_total");
+                Action::Count(name, 1)
+            });
+            assert_eq!(counted, expected.iter().collect::<Vec<_>>(), "{what}");
         }
-        let mut exchange = Exchange::new();
-        exchange.begin(&plan, "a", None);
-        exchange.on(Event::RequestBody(ASKED));
-        exchange.answer(&STREAM, false);
-        let released = exchange.body(real, false);
-        assert_eq!(released.last(), Some(&Action::Continue));
-        assert_eq!(exchange.attempt.is_streaming(), is_read);
-        assert_eq!(exchange.attempt.wanted(9, true), None);
     }
 }
 
@@ -763,9 +814,7 @@ fn what_a_format_cannot_say_is_answered_in_the_clients_form() {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
         assert!(body["error"][key].is_string(), "{body}");
         assert_eq!(body["type"] == "error", client == Dialect::Messages);
-        let done = exchange.on(Event::Done {
-            connect_failed: false,
-        });
+        let done = exchange.on(DONE);
         assert_eq!(done, [], "nobody was asked");
     }
 }

@@ -1,12 +1,11 @@
 //! The targets of a decision: in which order they are tried, and what each makes of the request.
 
 use pointsman::chat::error::{self, ErrorReply};
-use pointsman::chat::request::Dialect;
-use pointsman::policy::{Api, Policy, Target};
+use pointsman::policy::Policy;
 use pointsman::provider::adapt::{Unadaptable, Wire};
-use pointsman::router::decide::{Access, Asked, Choice, Decision};
+use pointsman::router::candidates::{self, Skipped};
+use pointsman::router::decide::{Access, Asked, Decision};
 use pointsman::router::plan::{self, Planned, PlannedTarget};
-use pointsman::router::role::nobody_counts;
 
 use super::Client;
 use super::explanation::{Refusal, Takes, TargetSeen};
@@ -28,16 +27,15 @@ pub fn plan(
     body: &[u8],
 ) -> Result<Seen, ErrorReply> {
     let access = Access::of(policy, asked.caller);
-    let mut targets = plan::targets(policy, &decision.choice, &access);
-    let mut left_out = not_allowed(policy, &decision.choice, &access);
-    if client.dialect == Dialect::CountTokens {
-        let silent = targets.iter().filter(|t| t.provider.api != Api::Anthropic);
-        left_out.extend(silent.map(|t| unplanned(t, "only api anthropic counts tokens")));
-        targets = plan::counting(targets);
-        if targets.is_empty() {
-            return Err(nobody_counts());
-        }
-    }
+    let candidates::Candidates { targets, skipped } = candidates::candidates(
+        policy,
+        candidates::Asked {
+            choice: &decision.choice,
+            access: &access,
+            request: asked.request,
+            client: client.dialect,
+        },
+    )?;
     let planned = plan::plan(
         policy,
         Planned {
@@ -84,7 +82,7 @@ pub fn plan(
         }
         seen.push(found);
     }
-    seen.extend(left_out);
+    seen.extend(skipped.iter().map(unplanned));
     Ok(Seen {
         attempt_timeout_ms: planned.attempt_timeout_ms,
         targets: seen,
@@ -103,21 +101,6 @@ fn unreadable() -> ErrorReply {
     }
 }
 
-/// The fallbacks of a pinned model that the caller may not use.
-fn not_allowed(policy: &Policy, choice: &Choice, access: &Access<'_>) -> Vec<TargetSeen> {
-    let Choice::Model(name) = choice else {
-        return Vec::new();
-    };
-    let fallback = policy.models.get(name).map(|model| &*model.fallback);
-    let fallback = fallback.unwrap_or_default().iter();
-    fallback
-        .filter(|name| !access.model(name))
-        .filter_map(|name| policy.models.get(name))
-        .flat_map(|model| &model.targets)
-        .map(|target| unplanned(target, "this caller may not use the model"))
-        .collect()
-}
-
 fn of_plan(target: &PlannedTarget<'_>) -> TargetSeen {
     TargetSeen {
         attempt: None,
@@ -133,7 +116,8 @@ fn of_plan(target: &PlannedTarget<'_>) -> TargetSeen {
     }
 }
 
-fn unplanned(target: &Target, why: &str) -> TargetSeen {
+fn unplanned(skipped: &Skipped<'_>) -> TargetSeen {
+    let target = skipped.target;
     TargetSeen {
         attempt: None,
         provider: target.provider.name.to_string(),
@@ -144,6 +128,6 @@ fn unplanned(target: &Target, why: &str) -> TargetSeen {
         takes: Takes::LeftOut,
         dropped: Vec::new(),
         refusal: None,
-        left_out: Some(why.to_owned()),
+        left_out: Some(skipped.why.words().to_owned()),
     }
 }

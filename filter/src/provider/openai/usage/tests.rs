@@ -18,7 +18,7 @@ struct Case {
 /// What is not named is 0.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(in super::super) struct Expected {
+pub(in crate::provider) struct Expected {
     prompt: u64,
     completion: u64,
     cached: u64,

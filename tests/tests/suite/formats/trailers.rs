@@ -168,22 +168,15 @@ async fn a_stream_that_ends_in_trailers_ends_properly() {
 
 /// No byte can be added once the trailers are here: the client's transport breaks, as it does for a provider's reset.
 #[tokio::test]
-async fn a_translated_stream_that_is_cut_by_trailers_breaks() {
+async fn a_stream_that_is_cut_by_trailers_breaks() {
     let gateway = gateway("trailers-cut").await;
     for tier in TIERS {
         let (events, real) = events(tier);
         let pieces: Vec<&str> = events.iter().take(real).map(String::as_str).collect();
         for path in PATHS {
-            let passes = matches!(
-                (tier, path),
-                ("gpt", "/v1/chat/completions") | ("claude", "/v1/messages")
-            );
             upstream(&gateway, tier).set(with_trailers("text/event-stream", &pieces));
             let reply = ask(&gateway, path, tier, true).await;
-            let ended = reply.as_ref().is_ok_and(|reply| whole(path, reply).0);
-            assert!(!ended, "{tier} {path}: {reply:?}");
-            // What passes, passes as it came.
-            assert_eq!(reply.is_ok(), passes, "{tier} {path}: {reply:?}");
+            assert!(reply.is_err(), "{tier} {path}: {reply:?}");
         }
     }
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());

@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pointsman_tests::client::{self, Conn, Reply, Sse};
 use pointsman_tests::gateway::chat;
+use pointsman_tests::port::free_port;
 use pointsman_tests::render;
 use pointsman_tests::upstream::{Behaviour, Upstream};
 use serde_json::Value;
@@ -38,18 +38,6 @@ impl Drop for Serve {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(self.dir());
-    }
-}
-
-/// Below the range from which the system gives ports away, and so not taken between this look and its use.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 400).unwrap_or(0);
-    loop {
-        let port = 12000 + process * 40 + NEXT.fetch_add(1, Ordering::Relaxed) % 40;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the README prints is what happens: its console blocks are run, its policy is parsed.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use pointsman::policy::Policy;
+use pointsman_tests::port::free_port;
 use pointsman_tests::{policy_file, render};
 
 fn readme() -> String {
@@ -37,11 +37,6 @@ impl Drop for Serve {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
 fn serve() -> Serve {
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
@@ -53,7 +48,7 @@ fn serve() -> Serve {
         .env_remove("POLICY")
         .env_remove("CLIENT_KEYS")
         .env("PORT", port.to_string())
-        .env("ADMIN_PORT", free_port().to_string())
+        .env("ADMIN_PORT", "0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

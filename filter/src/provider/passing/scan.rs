@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::Format;
+
 /// Where an event ends that comes in parts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lines {
@@ -107,27 +109,33 @@ fn is_line_end(byte: &u8) -> bool {
 
 const USAGE: &[u8] = b"\"usage";
 const ERROR: &[u8] = b"\"error";
+const FINISH: [&[u8]; 2] = [b"\"finis", b"h_reason"];
 const DONE: &[u8] = b"[DONE]";
+const STOP: &[u8] = b"message_stop";
 const EVENT: &[u8] = b"event:";
 
-/// A byte of the first event that is worth reading: one with a usage or an error that is not null, of the object
-/// `error`, of the name `error`, or `[DONE]`. `bytes` begins with an event, and its events are whole.
+/// A byte of the first event that is worth reading. `bytes` begins with an event, and its events are whole.
+///
+/// Of chat completions that is one with a usage, an error or a finish reason that is not null, of the object `error`, of the
+/// name `error`, or `[DONE]`; of many choices every event. Of Messages: one of the type or the name `error` or
+/// `message_stop`.
 ///
 /// Names that are written with JSON escapes are not found: nobody writes these so, and reading every event would cost
 /// every stream.
-pub(super) fn find_mark(bytes: &[u8]) -> Option<usize> {
-    if is_error_event(bytes) {
-        return Some(0);
+pub(super) fn find_mark(bytes: &[u8], format: Format) -> Option<usize> {
+    let reads_all = matches!(format, Format::Chat { many_choices, .. } if many_choices);
+    if reads_all || names_mark(bytes, format) {
+        return (!bytes.is_empty()).then_some(0);
     }
     let mut from = 0;
     loop {
-        let at = find_hint(bytes, from)?;
+        let at = find_hint(bytes, from, format)?;
         let next = at.checked_add(1)?;
         let (before, rest) = bytes.split_at_checked(at)?;
-        if is_mark(before, rest) {
+        if is_mark(before, rest, format) {
             return Some(at);
         }
-        if rest.first().is_some_and(is_line_end) && is_error_event(bytes.get(next..)?) {
+        if rest.first().is_some_and(is_line_end) && names_mark(bytes.get(next..)?, format) {
             return Some(next);
         }
         from = next;
@@ -138,35 +146,46 @@ pub(super) fn find_mark(bytes: &[u8]) -> Option<usize> {
 ///
 /// It is asked about every byte of every stream: 32 places at a time, then eight, then one, all of them in plain 64-bit
 /// arithmetic, which Wasm has as well.
-fn find_hint(bytes: &[u8], from: usize) -> Option<usize> {
+fn find_hint(bytes: &[u8], from: usize, format: Format) -> Option<usize> {
+    // Of this format alone: the middle of `finish_reason`, which is rarer than its start; the start of `"message_stop"`.
+    let own = match format {
+        Format::Chat { .. } => *b"h_",
+        Format::Messages => *b"\"m",
+    };
     let mut at = from;
     for window in bytes.get(from..)?.windows(33).step_by(32) {
         let (firsts, _) = window.as_chunks::<8>();
         let (seconds, _) = window.get(1..)?.as_chunks::<8>();
         let pairs = firsts.iter().zip(seconds);
-        let found = pairs.fold(0, |found, (first, second)| found | hints(*first, *second));
+        let found = pairs.fold(0, |found, (first, second)| {
+            found | hints(*first, *second, own)
+        });
         if found != 0 {
             break;
         }
         at = at.saturating_add(32);
     }
     for window in bytes.get(at..)?.windows(9).step_by(8) {
-        let found = hints(*window.first_chunk()?, *window.last_chunk()?);
+        let found = hints(*window.first_chunk()?, *window.last_chunk()?, own);
         if found != 0 {
             return at.checked_add(usize::try_from(found.trailing_zeros() / 8).ok()?);
         }
         at = at.saturating_add(8);
     }
     let tail = bytes.get(at..)?.windows(2);
-    let mut hints = tail.map(|pair| matches!(pair, [b'"' | b'\n' | b'\r', b'u' | b'e'] | b"[D"));
+    let mut hints = tail.map(|pair| match pair {
+        pair if pair == own => true,
+        pair => matches!(pair, [b'"' | b'\n' | b'\r', b'u' | b'e'] | b"[D"),
+    });
     at.checked_add(hints.position(|is_hint| is_hint)?)
 }
 
 /// Of eight bytes and those one further each: the high bit where a hint is, and maybe some behind the first.
 ///
 /// `"u`, `"e` and a line end before `e` are found together: `"` and the line ends are of those bytes that have none of
-/// the bits 0xD0, as are the space and punctuation, and `u` is `e` with the bit 0x10. `[D` is looked for beside.
-fn hints(first: [u8; 8], second: [u8; 8]) -> u64 {
+/// the bits 0xD0, as are the space and punctuation, and `u` is `e` with the bit 0x10. `[D` and `own` are looked for
+/// beside.
+fn hints(first: [u8; 8], second: [u8; 8], [own_first, own_second]: [u8; 2]) -> u64 {
     const LOW: u64 = u64::MAX / 0xFF;
     const HIGH: u64 = LOW * 0x80;
     let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
@@ -174,30 +193,45 @@ fn hints(first: [u8; 8], second: [u8; 8]) -> u64 {
     let (first, second) = (u64::from_le_bytes(first), u64::from_le_bytes(second));
     let key = (first & (LOW * 0xD0)) | ((second | (LOW * 0x10)) ^ (LOW * 0x75));
     let done = (first ^ (LOW * 0x5B)) | (second ^ (LOW * 0x44));
-    zeros(key) | zeros(done)
+    let own = (first ^ (LOW * u64::from(own_first))) | (second ^ (LOW * u64::from(own_second)));
+    zeros(key) | zeros(done) | zeros(own)
 }
 
-fn is_mark(before: &[u8], rest: &[u8]) -> bool {
+fn is_mark(before: &[u8], rest: &[u8], format: Format) -> bool {
+    if let Some(after) = rest.strip_prefix(ERROR) {
+        return match (read_member(after), format) {
+            (Member::Set, _) => true,
+            (Member::Value, Format::Chat { .. }) => is_value_of(b"\"object\"", before),
+            (Member::Value, Format::Messages) => is_value_of(b"\"type\"", before),
+            (Member::Null | Member::Longer, _) => false,
+        };
+    }
+    if format == Format::Messages {
+        return rest
+            .strip_prefix(b"\"")
+            .is_some_and(|rest| rest.starts_with(STOP));
+    }
     if let Some(after) = rest.strip_prefix(USAGE) {
         return matches!(read_member(after), Member::Set);
     }
-    if let Some(after) = rest.strip_prefix(ERROR) {
-        return match read_member(after) {
-            Member::Set => true,
-            Member::Value => is_value_of_object(before),
-            Member::Null | Member::Longer => false,
-        };
+    let [start, end] = FINISH;
+    if let Some(after) = rest.strip_prefix(end) {
+        return before.ends_with(start) && matches!(read_member(after), Member::Set);
     }
     rest.starts_with(DONE) && before.trim_ascii_end().ends_with(b"data:")
 }
 
-/// Whether a line names its event `error`.
-fn is_error_event(line: &[u8]) -> bool {
-    line.strip_prefix(EVENT).is_some_and(|name| {
-        let name = name.strip_prefix(b" ").unwrap_or(name);
-        name.strip_prefix(b"error")
+/// Whether a line names its event so that it is worth reading.
+fn names_mark(line: &[u8], format: Format) -> bool {
+    let Some(name) = line.strip_prefix(EVENT) else {
+        return false;
+    };
+    let name = name.strip_prefix(b" ").unwrap_or(name);
+    let is = |expected: &[u8]| {
+        name.strip_prefix(expected)
             .is_some_and(|end| end.first().is_none_or(is_line_end))
-    })
+    };
+    is(b"error") || (format == Format::Messages && is(STOP))
 }
 
 /// What a mark in quotes is.
@@ -226,58 +260,12 @@ fn read_member(after: &[u8]) -> Member {
     }
 }
 
-fn is_value_of_object(before: &[u8]) -> bool {
+fn is_value_of(key: &[u8], before: &[u8]) -> bool {
     let before = before.trim_ascii_end().strip_suffix(b":");
-    before.is_some_and(|before| before.trim_ascii_end().ends_with(b"\"object\""))
+    before.is_some_and(|before| before.trim_ascii_end().ends_with(key))
 }
 
 fn skip_blanks(bytes: &[u8]) -> &[u8] {
     let blanks = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
     bytes.get(blanks.count()..).unwrap_or_default()
-}
-
-// === choices ===
-
-const CHOICES: &[u8] = b"\"choices\"";
-/// White space that is looked past on each side of the colon; the bound keeps a search that goes on later short.
-const MAX_BLANKS: usize = 16;
-
-/// Whether a `choices` with something in it stands in `bytes`, from `from` on; if not, where a search with more bytes has
-/// to begin.
-pub(super) fn find_choice(bytes: &[u8], from: usize) -> Result<(), usize> {
-    let mut from = from;
-    loop {
-        let rest = bytes.get(from..).unwrap_or_default();
-        let Some(quote) = rest.iter().position(|&byte| byte == b'"') else {
-            return Err(bytes.len());
-        };
-        from = from.saturating_add(quote);
-        let rest = rest.get(quote..).unwrap_or_default();
-        match begins_with_choice(rest) {
-            Some(true) => return Ok(()),
-            Some(false) => from = from.saturating_add(1),
-            None => return Err(from),
-        }
-    }
-}
-
-/// `None` where too little is there to say.
-fn begins_with_choice(bytes: &[u8]) -> Option<bool> {
-    let name = bytes.get(..CHOICES.len()).unwrap_or(bytes);
-    if !CHOICES.starts_with(name) {
-        return Some(false);
-    }
-    let mut rest = bytes.get(CHOICES.len()..)?;
-    for expected in [b':', b'[', b'{'] {
-        let blanks = rest
-            .iter()
-            .take(MAX_BLANKS)
-            .take_while(|byte| matches!(byte, b' ' | b'\t'));
-        let (&byte, behind) = rest.get(blanks.count()..)?.split_first()?;
-        if byte != expected {
-            return Some(false);
-        }
-        rest = behind;
-    }
-    Some(true)
 }

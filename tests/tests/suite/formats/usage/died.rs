@@ -291,6 +291,20 @@ async fn counted(gateway: &Gateway, of: &str, tier: &str) -> Tokens {
     })
 }
 
+/// `pointsman_streams_broken_total` in all, by `how`.
+async fn broken(gateway: &Gateway) -> [u64; 3] {
+    let stats = client::get(gateway.envoy.admin_port, "/stats/prometheus", &[]).await;
+    let stats = stats.expect("the admin port answers").text();
+    ["early_end", "error", "reset"].map(|how| {
+        let lines = stats.lines().filter(|line| {
+            line.starts_with("pointsman_streams_broken_total{")
+                && line.contains(&format!("how=\"{how}\""))
+        });
+        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        counts.sum()
+    })
+}
+
 /// The attempt may be over a moment after the log was written.
 async fn check_counted(gateway: &Gateway, of: &str, tier: &str, expected: Tokens, what: &str) {
     for _ in 0..40 {
@@ -305,6 +319,7 @@ async fn check_counted(gateway: &Gateway, of: &str, tier: &str, expected: Tokens
 /// Every cut, for both kinds of client, with each of these ends.
 async fn check(gateway: &Gateway, deaths: &[Death]) {
     let mut lines = 0;
+    let mut has_broken = [0; 3];
     let mut totals = [("gpt", [0; 5]), ("claude", [0; 5]), ("gemini", [0; 5])];
     for cut in cuts() {
         for messages in [false, true] {
@@ -321,11 +336,21 @@ async fn check(gateway: &Gateway, deaths: &[Death]) {
                 for (field, tokens) in FIELDS.iter().zip(cut.tokens) {
                     assert_eq!(line.get(field).is_none(), tokens == 0, "{what}: {line}");
                 }
+                // A client that leaves is not the provider's fault.
+                match death {
+                    Death::Closed | Death::Cancelled => {}
+                    Death::Ended => has_broken[0] += 1,
+                    Death::Reset | Death::Idle => has_broken[2] += 1,
+                }
                 for (tier, total) in &mut totals {
                     if *tier == cut.tier {
                         *total = std::array::from_fn(|n| total[n] + cut.tokens[n]);
                         check_counted(gateway, tier, tier, *total, &what).await;
                     }
+                }
+                if cut.tokens != [0; 5] {
+                    // Its tokens are counted by now, and so is its end.
+                    assert_eq!(broken(gateway).await, has_broken, "{what}");
                 }
             }
         }

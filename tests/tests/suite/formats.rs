@@ -1,6 +1,7 @@
 //! Every wire format through a real gateway. Behind it are stand-ins that refuse what the real APIs refuse; in front the
 //! official SDKs, which must not be able to tell who answers but by the routing headers.
 
+mod broken;
 mod chain;
 mod clients;
 mod credit;
