@@ -37,7 +37,7 @@ FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
 
-.PHONY: help run test bench eval model estimate fuzz check build cli envoy clean toolchain fuzz-toolchain
+.PHONY: help run test bench chaos eval model estimate fuzz check build cli envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
@@ -81,6 +81,11 @@ bench: build $(ENVOY_READY) ## What the filter costs, next to a bare Envoy and t
 	@cargo build --release --package pointsman-floor --target $(WASM_TARGET)
 	@cargo build --profile tools --package pointsman-tests --bin bench
 	@$(TARGET_DIR)/tools/bench $(BENCH_ARGS)
+
+chaos: build $(ENVOY_READY) ## Breaks providers in every way under load and counts what clients get; CHAOS_ARGS=--help
+	@echo '== building the suite'
+	@cargo build --profile tools --package pointsman-tests --bin chaos
+	@$(TARGET_DIR)/tools/chaos $(CHAOS_ARGS)
 
 eval: cli ## How well the local model decides this repository's test prompts, beside baselines; EVAL_DATA='a.jsonl b.jsonl' for yours
 	@$(CLI) eval envoy/policy.yaml $(EVAL_DATA) --baselines filter/model/data/*.jsonl --plot $(TARGET_DIR)/eval.png

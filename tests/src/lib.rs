@@ -1,5 +1,6 @@
 //! Real Envoys, real HTTP providers, and what measures them.
 
+pub mod chaos;
 pub mod client;
 pub mod edit;
 pub mod envoy;

@@ -84,14 +84,7 @@ impl Other {
         };
         let other = Self::start(&program, paths).await?;
         if !parts.is_empty() {
-            let script = script::llmock(parts).to_string();
-            let json: [(&[u8], &[u8]); 1] = [(b"content-type", b"application/json")];
-            let request = client::request("POST", "/_llmock/scenario", &json, script.as_bytes());
-            let reply = client::send(other.port, &request).await;
-            let reply = reply.map_err(|e| e.to_string())?;
-            if reply.status != 201 {
-                return Err(format!("llmock takes no script: {}", reply.text()));
-            }
+            other.tell_llmock(&script::llmock(parts)).await?;
         }
         Ok(other)
     }
@@ -113,6 +106,36 @@ impl Other {
             gemini: None,
         };
         Self::start(&program, paths).await
+    }
+
+    /// Further behaviours for its next requests, in the words of its `/_llmock/scenario`.
+    pub async fn tell_llmock(&self, scenario: &Value) -> Result<(), String> {
+        let scenario = scenario.to_string();
+        let json: [(&[u8], &[u8]); 1] = [(b"content-type", b"application/json")];
+        let request = client::request("POST", "/_llmock/scenario", &json, scenario.as_bytes());
+        let reply = client::send(self.port, &request).await;
+        let reply = reply.map_err(|e| e.to_string())?;
+        match reply.status {
+            201 => Ok(()),
+            _ => Err(format!("llmock takes no script: {}", reply.text())),
+        }
+    }
+
+    /// What `llmock report --strict` says of the resilience of those who asked it so far, and whether they passed.
+    pub async fn llmock_report(&self) -> Result<(bool, Value), String> {
+        let path = render::root().join(".venv/bin/llmock");
+        let fail = |e: String| format!("{} report: {e}", path.display());
+        let output = tokio::process::Command::new(&path)
+            .args(["report", "--strict", "--json", "--url"])
+            .arg(format!("http://127.0.0.1:{}", self.port))
+            .env_clear()
+            .output()
+            .await
+            .map_err(|e| fail(e.to_string()))?;
+        let report = serde_json::from_slice(&output.stdout);
+        let report = report
+            .map_err(|e| fail(format!("{e}: {}", String::from_utf8_lossy(&output.stderr))))?;
+        Ok((output.status.success(), report))
     }
 
     async fn start(program: &Program<'_>, paths: Paths) -> Result<Self, String> {
