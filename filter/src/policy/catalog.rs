@@ -26,7 +26,14 @@ const MAX_WEIGHT: u32 = 1_000_000;
 
 const INPUTS: &[&str] = &["text", "image", "audio", "video", "file"];
 
-const TIER_FIELDS: &[&str] = &["description", "targets", "order", "sticky", "timeouts"];
+const TIER_FIELDS: &[&str] = &[
+    "description",
+    "targets",
+    "order",
+    "sticky",
+    "timeouts",
+    "degrade",
+];
 
 const ORDERS: &[(&str, Order)] = &[
     ("priority", Order::Priority),

@@ -518,6 +518,7 @@ fn an_attempt_that_the_router_role_gave_up_timed_out() {
     assert_eq!(outcome(&actions).as_deref(), Some("a=timeout"));
     let done = exchange.on(Event::Done {
         connect_failed: false,
+        has_broken: false,
     });
     assert_eq!(done, []);
 }
