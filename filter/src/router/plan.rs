@@ -88,6 +88,18 @@ pub fn attempt_timeout(policy: &Policy, choice: &Choice, stream: bool) -> Durati
     }
 }
 
+/// What a provider answers to a request to count tokens says nothing of how it answers others: some count none.
+pub fn rules(policy: &Policy, client: Dialect) -> Rules {
+    let Rules {
+        cooldown,
+        retry_budget,
+    } = policy.health;
+    Rules {
+        cooldown: cooldown.filter(|_| client != Dialect::CountTokens),
+        retry_budget,
+    }
+}
+
 /// What a plan is made from, beside the policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Planned<'p> {
@@ -120,7 +132,7 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
         tier: tier_label(choice),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
-        health: policy.health,
+        health: rules(policy, planned.client),
         user_agent: planned.headers.text("user-agent"),
         told: told.map(|(name, value)| (*name, &**value)).collect(),
         targets: targets
