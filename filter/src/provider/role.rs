@@ -196,7 +196,12 @@ impl ProviderAttempt {
                 buffered,
                 end_of_stream,
             } => self.on_response_body(bytes, buffered, end_of_stream),
-            Event::OutOfTime => self.report(Outcome::Timeout),
+            Event::OutOfTime => {
+                let actions = self.report(Outcome::Timeout);
+                // The time was the request's, most of it spent elsewhere perhaps: nothing is learnt of this target.
+                self.take_ended();
+                actions
+            }
             Event::Done {
                 connect_failed,
                 has_broken,

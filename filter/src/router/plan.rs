@@ -110,6 +110,18 @@ fn timeouts(policy: &Policy, choice: &Choice) -> Timeouts {
     of_tier.unwrap_or(policy.timeouts)
 }
 
+/// What a provider answers to a request to count tokens says nothing of how it answers others: some count none.
+pub fn rules(policy: &Policy, client: Dialect) -> Rules {
+    let Rules {
+        cooldown,
+        retry_budget,
+    } = policy.health;
+    Rules {
+        cooldown: cooldown.filter(|_| client != Dialect::CountTokens),
+        retry_budget,
+    }
+}
+
 /// What a plan is made from, beside the policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Planned<'p> {
@@ -146,7 +158,7 @@ pub fn plan<'p>(policy: &Policy, planned: Planned<'p>) -> Plan<'p> {
         degraded_to: degraded.map_or("", |to| &to.tier.0),
         hold_answer: policy.limits.hold_answer,
         attempt_timeout_ms: u64::try_from(attempt_timeout.as_millis()).unwrap_or(u64::MAX),
-        health: policy.health,
+        health: rules(policy, planned.client),
         user_agent: planned.headers.text("user-agent"),
         told: told.map(|(name, value)| (*name, &**value)).collect(),
         targets: targets

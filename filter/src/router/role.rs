@@ -638,7 +638,7 @@ impl Router {
         worker: &mut Worker,
         host: &dyn Host,
     ) -> Ordered<'p> {
-        let rules = self.policy.health;
+        let rules = plan::rules(&self.policy, self.client);
         let budget = &mut worker.health.budget;
         budget.earn(rules.retry_budget);
         let known = rules

@@ -619,6 +619,7 @@ fn tokens_are_counted_by_those_who_can() {
     let (plan, _) = Plan::decode(state_of(&actions, state::PLAN).expect("bytes")).expect("a plan");
     let paths: Vec<&str> = plan.targets.iter().map(|t| &*t.path).collect();
     assert_eq!(paths, [path]);
+    assert_eq!(plan.health.cooldown, None, "what cannot count may serve");
     assert!(says(&actions, "x-routing-source", "default"));
 }
 

@@ -18,7 +18,10 @@ const OFF: &str = "cooldown: {enabled: false}";
 fn policy(rules: &str) -> String {
     let policy = POLICY.replace(OFF, rules);
     assert_ne!(policy, POLICY);
-    policy.replace("one_shot: 1s", "one_shot: 8s")
+    policy.replace(
+        "first_event: 1s, one_shot: 1s",
+        "first_event: 8s, one_shot: 8s",
+    )
 }
 
 async fn start(name: &str, policy: String) -> Gateway {
@@ -396,20 +399,29 @@ async fn a_client_that_leaves_does_not_count(gateway: &Gateway) {
         (Behaviour::StallAfterHeaders, true),
     ] {
         gateway.alpha.set(behaviour);
-        for is_reset in [false, true] {
-            for _ in 0..2 {
-                gateway.alpha.clear();
-                let mut client = Conn::open(gateway.port()).await.expect("a connection");
-                let request = chat_request(FAST, &chat("auto", stream));
-                client.send(&request).await.expect("sent");
-                assert!(gateway.alpha.wait_for(PATIENCE, |c| c.requests == 1).await);
-                match is_reset {
-                    true => client.reset().expect("reset"),
-                    false => drop(client),
+        for leaves in [Leaves::Closes, Leaves::Resets, Leaves::Cancels] {
+            gateway.alpha.clear();
+            let mut client = Conn::open(gateway.port()).await.expect("a connection");
+            let body = chat("auto", stream);
+            let request = match leaves {
+                Leaves::Cancels => http2_request(body.to_string().as_bytes()).into(),
+                Leaves::Closes | Leaves::Resets => chat_request(FAST, &body),
+            };
+            client.send(&request).await.expect("sent");
+            assert!(gateway.alpha.wait_for(PATIENCE, |c| c.requests == 1).await);
+            let mut stays = None;
+            match leaves {
+                Leaves::Closes => drop(client),
+                Leaves::Resets => client.reset().expect("reset"),
+                Leaves::Cancels => {
+                    let cancel = 8_u32.to_be_bytes();
+                    client.send(&frame(3, 0, 1, &cancel)).await.expect("sent");
+                    stays = Some(client);
                 }
-                assert!(gateway.alpha.wait_for(PATIENCE, |c| c.in_flight == 0).await);
-                left += 1;
             }
+            assert!(gateway.alpha.wait_for(PATIENCE, |c| c.in_flight == 0).await);
+            drop(stays);
+            left += 1;
         }
     }
     gateway.alpha.set(Behaviour::Ok);
@@ -417,6 +429,49 @@ async fn a_client_that_leaves_does_not_count(gateway: &Gateway) {
     let name =
         r#"pointsman_attempts_total{model="alpha-small",outcome="client_left",provider="alpha"}"#;
     assert_eq!(counted(gateway, name).await, left);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Leaves {
+    Closes,
+    Resets,
+    /// One stream of an HTTP/2 connection that stays.
+    Cancels,
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc9113#section-4.1>
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = (payload.len() as u32).to_be_bytes();
+    let head = [&length[..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [&head, payload].concat()
+}
+
+/// A chat completion of tier fast as the first stream of an HTTP/2 connection, its headers written out, none compressed.
+fn http2_request(body: &[u8]) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "gateway"),
+        ("content-type", "application/json"),
+        ("x-llm-policy", "fast"),
+    ] {
+        headers.push(0);
+        for text in [name, value] {
+            headers.push(text.len() as u8);
+            headers.extend(text.as_bytes());
+        }
+    }
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let (settings, end_headers, end_stream) = (4, 4, 1);
+    [
+        preface,
+        frame(settings, 0, 0, &[]),
+        frame(1, end_headers, 1, &headers),
+        frame(0, end_stream, 1, body),
+    ]
+    .concat()
 }
 
 /// A counter, by its name with its labels in order; 0 if there is none.
