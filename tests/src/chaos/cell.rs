@@ -170,7 +170,7 @@ pub fn policy(cells: &[Cell]) -> String {
         let millis = cell.timeout().as_millis();
         tiers += &format!("  {}:\n    description: {}\n", cell.id, cell.name());
         tiers += &format!(
-            "    timeouts: {{first_event: {millis}ms, one_shot: {millis}ms}}\n    targets:\n"
+            "    timeouts: {{first_token: {millis}ms, one_shot: {millis}ms}}\n    targets:\n"
         );
         for (provider, model) in cell.targets() {
             tiers += &format!("    - {{provider: {provider}, model: {model}}}\n");

@@ -101,7 +101,7 @@ fn policy(renewed: &[usize]) -> String {
     let provider = |name| format!("  {name}: {{cluster: {name}, api: openai}}\n");
     let providers: String = SHARED.map(provider).concat();
     format!(
-        "version: 1\ndefault_tier: scene0\ntimeouts: {{first_event: 8s, one_shot: 8s}}\n\
+        "version: 1\ndefault_tier: scene0\ntimeouts: {{first_token: 8s, one_shot: 8s}}\n\
          tiers:\n{tiers}providers:\n{providers}"
     )
 }

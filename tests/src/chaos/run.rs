@@ -54,8 +54,8 @@ impl Default for Options {
     }
 }
 
-/// Off until targets that fail are planned last: then `Some(1.2)`.
-pub const MAX_ATTEMPTS: Option<f64> = None;
+/// A target that failed is planned last: what is left of attempts in vain are probes.
+pub const MAX_ATTEMPTS: Option<f64> = Some(1.2);
 
 // === impl Row ===
 

@@ -20,7 +20,7 @@ tiers:
 providers:
   alpha: {cluster: alpha, api: openai}
   beta: {cluster: beta, api: openai}
-timeouts: {first_event: 1s, one_shot: 1s}
+timeouts: {first_token: 1s, one_shot: 1s}
 ";
 
 async fn gateway(name: &str, alpha: &Other, beta: &Other) -> Gateway {
