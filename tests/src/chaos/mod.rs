@@ -7,6 +7,7 @@ pub mod cell;
 pub mod client;
 pub mod fault;
 pub mod gateway;
+pub mod hostile;
 pub mod judge;
 pub mod live;
 pub mod moving;

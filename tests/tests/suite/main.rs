@@ -19,6 +19,7 @@ mod dependencies;
 mod failover;
 mod fit;
 mod formats;
+mod hostile;
 mod main_job;
 mod metrics;
 mod misconfigured;

@@ -1,5 +1,6 @@
 //! `make chaos`: every fault, at every place, asked for in both ways, over both HTTP versions; and what clients got of it.
 
+mod hostile;
 mod options;
 
 use std::process::ExitCode;
@@ -72,10 +73,14 @@ async fn all(options: &Options) -> Result<bool, String> {
         true => moves_quickly().await?,
         false => true,
     };
-    if rows.is_empty() && !picked(MOVING) {
+    let is_clean = match picked(hostile::NAME) {
+        true => hostile::leaves_no_mark(options).await?,
+        false => true,
+    };
+    if rows.is_empty() && !picked(MOVING) && !picked(hostile::NAME) {
         return Err(format!("no cell has {:?} in its name", options.only));
     }
-    Ok(is_quick && !rows.iter().any(Row::fails))
+    Ok(is_quick && is_clean && !rows.iter().any(Row::fails))
 }
 
 /// What `--only` names the measurement of a move by.

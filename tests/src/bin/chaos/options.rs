@@ -7,8 +7,10 @@ pub const HELP: &str = "chaos [--only PART] [--requests N] [--clients N] [--seed
 Breaks providers on purpose behind a real Envoy with the filter, and counts what the clients get. Ends with 1 when a request
 was lost. `make chaos CHAOS_ARGS='…'` builds all of it first.
 
-  --only PART       cells whose name has this in it, such as HTTP/2/reset-mid-body/first/stream; `moving` measures a move alone
-  --requests N      of each cell, after those that it learns from; 400 by default
+  --only PART       cells whose name has this in it, such as HTTP/2/reset-mid-body/first/stream; `moving` measures a move alone,
+                    `hostile` plays hostile clients alone, with the leak check
+  --requests N      of each cell, after those that it learns from, 400 by default; and of the leak check, 100000 by default, which
+                    has a tenth as many hostile clients before it
   --clients N       at once; 100 by default
   --seed N          decides where answers are cut and in which order cells come; 1 by default
   --max-attempts X  fail when a cell makes more upstream attempts per request than this after learning
@@ -17,12 +19,14 @@ was lost. `make chaos CHAOS_ARGS='…'` builds all of it first.
 
 Read from the environment: ENVOY (the Envoy to run), WASM (the filter), CARGO_TARGET_DIR.";
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Options {
     pub run: run::Options,
     /// Part of a cell's name.
     pub only: String,
     pub brief: bool,
+    /// Of the leak check.
+    pub leak: u64,
 }
 
 #[derive(Debug)]
@@ -34,13 +38,21 @@ pub enum Command {
 impl Command {
     /// From the arguments after the program's name.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        let mut options = Options::default();
+        let mut options = Options {
+            run: run::Options::default(),
+            only: String::new(),
+            brief: false,
+            leak: 100_000,
+        };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument}: which?"));
             match argument.as_str() {
                 "--only" => options.only = value()?,
-                "--requests" => options.run.requests = number(&argument, &value()?)?,
+                "--requests" => {
+                    options.run.requests = number(&argument, &value()?)?;
+                    options.leak = options.run.requests;
+                }
                 "--clients" => options.run.clients = number(&argument, &value()?)?,
                 "--seed" => options.run.seed = number(&argument, &value()?)?,
                 "--max-attempts" => options.run.max_attempts = Some(number(&argument, &value()?)?),
