@@ -82,6 +82,8 @@ providers:
   beta: {cluster: beta, api: openai, host: beta.test}
   gamma: {cluster: gamma, api: openai, host: gamma.test}
 timeouts: {first_token: 300ms, one_shot: 300ms, first_token_total: 700ms, one_shot_total: 700ms}
+cooldown: {enabled: false}
+retry_budget: {ratio: 1, min_per_second: 1000}
 ";
 
 const WORDS: &str = "Sorry: \"later\".";

@@ -19,8 +19,8 @@ fn policy(rules: &str) -> String {
     let policy = POLICY.replace(OFF, rules);
     assert_ne!(policy, POLICY);
     policy.replace(
-        "first_event: 1s, one_shot: 1s",
-        "first_event: 8s, one_shot: 8s",
+        "first_token: 1s, one_shot: 1s",
+        "first_token: 8s, one_shot: 8s",
     )
 }
 
@@ -163,7 +163,7 @@ fn tiers() -> String {
     let mut tiers = String::new();
     for name in names.chain(["clients-fault", "last"]) {
         let timeouts = match name {
-            "stalled" => ", timeouts: {first_event: 400ms, one_shot: 400ms}",
+            "stalled" => ", timeouts: {first_token: 400ms, one_shot: 400ms}",
             _ => "",
         };
         tiers += &format!(

@@ -18,7 +18,7 @@ async fn a_fault_over_http2_moves_on() {
     let sse = |body| with_trailers("text/event-stream", &[body]);
     let json = |body| with_trailers("application/json", &[body]);
     let role = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
-    let real = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"alpha\"}}]}\n\n";
+    let real = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"alpha\"},\"finish_reason\":\"stop\"}]}\n\n";
     for (fault, one_shot, streamed) in [
         (B::error(503), Some("503"), Some("503")),
         (B::error(401), Some("401"), Some("401")),

@@ -106,15 +106,9 @@ async fn the_openai_sdk_cannot_tell_who_answers() {
             "dropped": {"dropped": if is_openai { Value::Null } else { "logit_bias".into() }, "text": says(QUESTION)},
         });
         check(&saw, &expect(tier, expected));
-        let refused = |scene: &str, param: &str| {
+        let refused = |scene: &str, code: &str, param: &str| {
             let got = &saw[format!("{scene}:{tier}")];
-            let expected = json!([
-                "BadRequestError",
-                400,
-                "unsupported_content",
-                "invalid_request_error",
-                param
-            ]);
+            let expected = json!(["BadRequestError", 400, code, "invalid_request_error", param]);
             assert_eq!(
                 got.as_array().map(|got| &got[..5]),
                 expected.as_array().map(|e| &e[..]),
@@ -131,12 +125,20 @@ async fn the_openai_sdk_cannot_tell_who_answers() {
                 ),
             ),
             "claude" => {
-                refused("unsupported-audio", "messages[0].content[1]");
-                refused("unsupported-file", "messages[0].content[1].file.file_id");
+                refused("unsupported-audio", "no_capable_target", "messages");
+                refused(
+                    "unsupported-file",
+                    "unsupported_content",
+                    "messages[0].content[1].file.file_id",
+                );
             }
             _ => {
                 check(&saw, &expect(tier, json!({"unsupported-audio": no_error})));
-                refused("unsupported-file", "messages[0].content[1].file.file_id");
+                refused(
+                    "unsupported-file",
+                    "unsupported_content",
+                    "messages[0].content[1].file.file_id",
+                );
             }
         }
     }

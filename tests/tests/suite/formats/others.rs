@@ -277,8 +277,6 @@ impl Scene {
         let is_chat = self.client == Client::Chat;
         if self.name.ends_with("cut") {
             return match is_chat {
-                // Within one format a stream passes as it is, and so does its end.
-                _ if self.format.api == self.client.api() => vec![json!("no error")],
                 true => vec![json!("APIError"), Value::Null, json!("provider_stream_cut")],
                 false => vec![json!("APIStatusError"), json!(200), json!("api_error")],
             };
