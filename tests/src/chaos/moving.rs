@@ -162,7 +162,7 @@ async fn start(edit: fn(&Path)) -> Result<Gateway, String> {
     let providers = [well, REFUSING].map(provider).concat();
     let target = |provider, tier| format!("{{provider: {provider}, model: {}.{tier}}}", GOOD.name);
     let policy = format!(
-        "version: 1\ndefault_tier: {STRAIGHT}\ntiers:\n\
+        "version: 1\ndefault_tier: {STRAIGHT}\ncooldown: {{enabled: false}}\ntiers:\n\
          \x20 {STRAIGHT}: {{description: d, targets: [{}]}}\n\
          \x20 {MOVED}: {{description: d, targets: [{}, {}]}}\nproviders:\n{providers}",
         target(well, STRAIGHT),

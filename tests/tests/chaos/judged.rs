@@ -21,6 +21,8 @@ providers:
   alpha: {cluster: alpha, api: openai}
   beta: {cluster: beta, api: openai}
 timeouts: {first_token: 1s, one_shot: 1s}
+# Each fault is to be met.
+cooldown: {enabled: false}
 ";
 
 async fn gateway(name: &str, alpha: &Other, beta: &Other) -> Gateway {
