@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -136,10 +136,11 @@ impl Watch {
 /// The state machine of a request, which the tick tells that its time is over.
 type Shared = Rc<RefCell<Router>>;
 
-/// The requests that wait for an answer's headers, and until when.
+/// The requests that wait for an answer's headers, and until when: by a clock that nobody sets, since a machine that was
+/// paused has its time of day set forward, and all requests under way would be out of time at once.
 #[derive(Default)]
 struct Timed {
-    waiting: RefCell<BTreeMap<u32, (Duration, Shared)>>,
+    waiting: RefCell<BTreeMap<u32, (Instant, Shared)>>,
     /// The tick is [`TICK`] and not longer.
     is_ticking: Cell<bool>,
 }
@@ -151,7 +152,9 @@ impl Timed {
         if waiting.len() >= MAX_TIMED {
             return;
         }
-        let until = now().saturating_add(within);
+        let Some(until) = Instant::now().checked_add(within) else {
+            return;
+        };
         waiting.insert(context, (until, Rc::clone(router)));
         if !self.is_ticking.replace(true) {
             let _ = hostcalls::set_tick_period(TICK);
@@ -170,7 +173,7 @@ impl Timed {
         if self.is_idle() {
             return Vec::new();
         }
-        let now = now();
+        let now = Instant::now();
         let mut waiting = self.waiting.borrow_mut();
         let overdue = waiting.extract_if(.., |_, (until, _)| *until <= now);
         overdue.map(|(id, (_, router))| (id, router)).collect()

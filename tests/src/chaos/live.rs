@@ -205,7 +205,8 @@ impl Play<'_> {
             wrong,
             took: begun.elapsed(),
         };
-        if row.wrong.is_none() {
+        // A new policy's failing model is new as well, and is learnt of again.
+        if row.wrong.is_none() && SCENES[self.at].change != Change::Policy {
             row.wrong = too_many(&row, options);
         }
         Ok(row)
