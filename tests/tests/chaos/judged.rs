@@ -100,49 +100,30 @@ async fn llmock_finds_nothing_where_the_next_target_answers() {
     assert!(calls >= asked, "{report:#}");
 }
 
-/// A stream that breaks off after its first words fails for the client, which asks again: as llmock wants it.
+/// A stream that breaks off after its first words, or ends early and well, fails for the client, which asks again: as llmock
+/// wants it.
 #[tokio::test]
 async fn llmock_finds_nothing_where_the_client_must_ask_again() {
-    let llmock = Other::llmock(&[]).await.expect("llmock");
-    let gateway = gateway("llmock-judges-mid-stream", &llmock, &llmock).await;
-    let fault = json!({"type": "stream_fault", "kind": "disconnect", "after_chunks": 3});
-    llmock.tell_llmock(&scenario(&fault)).await.expect("told");
-    let question = "Is it cut?";
-    let cut = ask(&gateway, question, true).await;
-    assert!(cut.is_err(), "a cut stream came to a good end");
-    let reply = ask(&gateway, question, true).await.expect("an answer");
-    is_good(&reply, question, true);
-    let (passed, report) = llmock.llmock_report().await.expect("a report");
-    assert!(passed, "{report:#}");
-    assert_eq!(
-        (&report["calls"], &report["attempts"]),
-        (&json!(1), &json!(2))
-    );
-}
-
-/// A stream that ends early and well is made to fail, so that the client asks again.
-#[tokio::test]
-async fn llmock_finds_no_truncated_stream_accepted() {
-    let llmock = Other::llmock(&[]).await.expect("llmock");
-    let gateway = gateway("llmock-judges-truncated", &llmock, &llmock).await;
-    let fault = json!({"type": "stream_fault", "kind": "truncate", "after_chunks": 3});
-    llmock.tell_llmock(&scenario(&fault)).await.expect("told");
-    let question = "Is it whole?";
-    let cut = ask(&gateway, question, true).await.expect("an answer");
-    let last = cut
-        .events()
-        .pop()
-        .map(|event| event.data)
-        .unwrap_or_default();
-    assert!(last.contains("\"error\""), "{}", cut.text());
-    let reply = ask(&gateway, question, true).await.expect("an answer");
-    is_good(&reply, question, true);
-    let (passed, report) = llmock.llmock_report().await.expect("a report");
-    assert!(passed, "{report:#}");
-    assert_eq!(
-        (&report["calls"], &report["attempts"]),
-        (&json!(1), &json!(2))
-    );
+    for kind in ["disconnect", "truncate"] {
+        let llmock = Other::llmock(&[]).await.expect("llmock");
+        let gateway = gateway("llmock-judges-mid-stream", &llmock, &llmock).await;
+        let fault = json!({"type": "stream_fault", "kind": kind, "after_chunks": 3});
+        llmock.tell_llmock(&scenario(&fault)).await.expect("told");
+        let question = "Is it whole?";
+        let cut = ask(&gateway, question, true).await;
+        assert_eq!(cut.is_err(), kind == "disconnect", "{kind}");
+        let last = cut.ok().and_then(|cut| cut.events().pop());
+        assert!(
+            last.is_none_or(|event| event.data.contains("\"error\"")),
+            "{kind} came to a good end"
+        );
+        let reply = ask(&gateway, question, true).await.expect("an answer");
+        is_good(&reply, question, true);
+        let (passed, report) = llmock.llmock_report().await.expect("a report");
+        assert!(passed, "{report:#}");
+        let asked = (&report["calls"], &report["attempts"]);
+        assert_eq!(asked, (&json!(1), &json!(2)), "{kind}");
+    }
 }
 
 /// Of a 429 or 503 that another provider answers llmock sees one half, a client that never came back: it warns, and passes.
