@@ -198,8 +198,7 @@ impl ProviderAttempt {
             } => self.on_response_body(bytes, buffered, end_of_stream),
             Event::OutOfTime => {
                 let actions = self.report(Outcome::Timeout);
-                // The time was the request's, most of it spent elsewhere perhaps: nothing is learnt of this target.
-                self.take_ended();
+                self.blame_nobody();
                 actions
             }
             Event::Done {

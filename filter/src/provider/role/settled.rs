@@ -31,6 +31,14 @@ impl ProviderAttempt {
         })
     }
 
+    /// The time that is over was the request's, most of it spent elsewhere perhaps: nothing is learnt of this attempt's target.
+    pub(super) fn blame_nobody(&mut self) {
+        let serving = self.serving.as_mut();
+        if let Some(ended) = serving.and_then(|serving| serving.ended.as_mut()) {
+            ended.sign = Sign::Nothing;
+        }
+    }
+
     pub(super) fn take_ended(&mut self) -> Option<Ended> {
         self.serving.as_mut()?.ended.take()
     }
