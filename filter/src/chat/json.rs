@@ -44,11 +44,11 @@ pub(crate) fn count(json: Option<&RawValue>) -> Option<u64> {
     serde_json::from_str(json?.get()).ok()
 }
 
-/// Visits a list's items, and nothing of anything else.
-pub(crate) fn each<'a>(json: &'a str, visit: impl FnMut(&'a RawValue)) {
-    if json.starts_with('[') {
-        // Nothing is reported: what is no JSON was refused before.
-        let _ = serde_json::Deserializer::from_str(json).deserialize_seq(Each(visit));
+/// Visits a list's items, and nothing of anything else. One by one: a list of millions costs no memory.
+pub(crate) fn each<'a>(json: Option<&'a RawValue>, visit: impl FnMut(&'a RawValue)) {
+    if let Some(list) = json.filter(|json| json.get().starts_with('[')) {
+        // Nothing is reported: a raw value is JSON.
+        let _ = serde_json::Deserializer::from_str(list.get()).deserialize_seq(Each(visit));
     }
 }
 

@@ -8,12 +8,12 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use serde::Deserialize;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::openai::usage;
 use super::sse::{Decoder, Event};
-use crate::chat::json::object;
+use crate::chat::json::{each, entries, object};
 use crate::chat::usage::Usage;
 
 /// How an attempt ended, as `X-Routed-Attempts` shows it.
@@ -226,28 +226,13 @@ fn judge_event(event: Event<'_>) -> Verdict {
     }
 }
 
-/// Whether a list has a real choice; what is no list has none. One by one: a list of millions costs no memory.
+/// Whether a list has a real choice; what is no list has none.
 fn any_real(choices: &RawValue) -> bool {
-    struct Choices;
-
-    impl<'de> Visitor<'de> for Choices {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of choices")
-        }
-
-        fn visit_seq<S: SeqAccess<'de>>(self, mut choices: S) -> Result<bool, S::Error> {
-            let mut found = false;
-            while let Some(choice) = choices.next_element::<&RawValue>()? {
-                found = found || object(choice.get()).is_some_and(|choice| is_real(&choice));
-            }
-            Ok(found)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(choices.get());
-    serde::Deserializer::deserialize_seq(&mut json, Choices).unwrap_or(false)
+    let mut found = false;
+    each(Some(choices), |choice| {
+        found = found || object(choice.get()).is_some_and(|choice| is_real(&choice));
+    });
+    found
 }
 
 fn is_real(choice: &Choice<'_>) -> bool {
@@ -262,35 +247,11 @@ fn is_real(choice: &Choice<'_>) -> bool {
 
 /// Whether an object has a non-empty field other than `role`; what is no object has none.
 fn has_content(delta: &str) -> bool {
-    struct Fields;
-
-    impl<'de> Visitor<'de> for Fields {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<bool, M::Error> {
-            let mut found = false;
-            while let Some(key) = map.next_key::<DeltaKey>()? {
-                let value = map.next_value::<&RawValue>()?;
-                found |= matches!(key, DeltaKey::Content) && !is_blank(value);
-            }
-            Ok(found)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(delta);
-    serde::Deserializer::deserialize_map(&mut json, Fields).unwrap_or(false)
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum DeltaKey {
-    Role,
-    #[serde(other)]
-    Content,
+    let mut found = false;
+    entries(delta, |key, value| {
+        found |= key != "role" && !is_blank(value)
+    });
+    found
 }
 
 /// `null`, `""`, `[]` and `{}`.
@@ -306,7 +267,7 @@ pub fn is_blank(value: &RawValue) -> bool {
 }
 
 /// vLLM's errors of old: `{"object": "error", "message": …}`.
-fn is_error_tag(object: &RawValue) -> bool {
+pub(super) fn is_error_tag(object: &RawValue) -> bool {
     object.get() == "\"error\""
 }
 

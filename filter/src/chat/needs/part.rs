@@ -148,7 +148,7 @@ fn content(raw: Option<&RawValue>, heard: &mut Heard, depth: usize) {
     let (Some(raw), Some(depth)) = (raw, depth.checked_sub(1)) else {
         return;
     };
-    each(raw.get(), |raw| {
+    each(Some(raw), |raw| {
         let mut part = Part::default();
         let mut text = None;
         entries(raw.get(), |key, value| match key {

@@ -10,10 +10,9 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::chat::json::object;
+use crate::chat::json::{each, object};
 use crate::chat::usage::Usage;
 use crate::provider::judge::is_blank;
 use crate::provider::openai::usage;
@@ -131,7 +130,7 @@ impl<'a> Completion<'a> {
 
     fn find_choice(&self, wanted: impl Fn(&Choice<'a>) -> bool) -> Option<Choice<'a>> {
         let mut found = None;
-        each(self.choices, &mut |choice| {
+        each(self.choices, |choice| {
             if found.is_none() {
                 found = object::<Choice<'a>>(choice.get()).filter(&wanted);
             }
@@ -184,7 +183,7 @@ impl<'a> Message<'a> {
         if let Some(text) = Text::read(self.content) {
             return visit(text);
         }
-        each(self.content, &mut |part| {
+        each(self.content, |part| {
             let part = object::<Part<'a>>(part.get());
             if let Some(part) = part.filter(|part| is(part.kind, "text"))
                 && let Some(text) = Text::read(part.text)
@@ -209,7 +208,7 @@ impl<'a> Message<'a> {
             function: Option<&'a RawValue>,
         }
 
-        each(self.tool_calls, &mut |call| {
+        each(self.tool_calls, |call| {
             if let Some(call) = object::<Fields<'a>>(call.get()) {
                 visit(ToolCall::new(
                     number(call.index),
@@ -241,7 +240,7 @@ impl<'a> Message<'a> {
             data: Option<&'a RawValue>,
         }
 
-        each(self.reasoning_details, &mut |detail| {
+        each(self.reasoning_details, |detail| {
             let detail = object::<Detail<'a>>(detail.get());
             let Some(detail) = detail.filter(|detail| is(detail.format, "anthropic-claude-v1"))
             else {
@@ -275,7 +274,7 @@ impl<'a> Message<'a> {
 
         let says = |json| Text::read(json).is_some();
         let mut any = says(self.reasoning_content) || says(self.reasoning);
-        each(self.reasoning_details, &mut |detail| {
+        each(self.reasoning_details, |detail| {
             any = any
                 || object::<Detail<'_>>(detail.get())
                     .is_some_and(|d| says(d.text) || says(d.summary) || says(d.data));
@@ -320,30 +319,4 @@ pub(in crate::messages) fn is(json: Option<&RawValue>, text: &str) -> bool {
 
 pub(in crate::messages) fn number(json: Option<&RawValue>) -> Option<u64> {
     json?.get().parse().ok()
-}
-
-/// Visits a list's elements; what is no list has none. One by one: a list of millions costs no memory.
-fn each<'a>(list: Option<&'a RawValue>, visit: &mut dyn FnMut(&'a RawValue)) {
-    struct Each<'v, 'a>(&'v mut dyn FnMut(&'a RawValue));
-
-    impl<'a> Visitor<'a> for Each<'_, 'a> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<S: SeqAccess<'a>>(self, mut list: S) -> Result<(), S::Error> {
-            while let Some(element) = list.next_element::<&'a RawValue>()? {
-                (self.0)(element);
-            }
-            Ok(())
-        }
-    }
-
-    if let Some(list) = list {
-        let mut json = serde_json::Deserializer::from_str(list.get());
-        // Not a list.
-        let _ = serde::Deserializer::deserialize_seq(&mut json, Each(visit));
-    }
 }

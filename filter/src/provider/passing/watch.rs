@@ -9,18 +9,16 @@
 //! (<https://github.com/anthropics/anthropic-sdk-python/blob/main/src/anthropic/_streaming.py>,
 //! <https://github.com/anthropics/anthropic-sdk-typescript/blob/main/src/core/streaming.ts>).
 
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Format, StreamEnd};
 use crate::chat::error::{SERVER, error_body};
-use crate::chat::json::{count, object, word};
+use crate::chat::json::{count, each, object, word};
 use crate::chat::usage::Usage;
 use crate::messages;
 use crate::provider::error;
+use crate::provider::judge::is_error_tag;
 use crate::provider::openai::usage;
 use crate::provider::sse::{Event, encode};
 
@@ -163,7 +161,7 @@ impl Watch {
             .unwrap_or_default();
         let is_error = event.event == b"error"
             || chunk.error.is_some()
-            || chunk.object.is_some_and(|tag| tag.get() == "\"error\"")
+            || chunk.object.is_some_and(is_error_tag)
             || breaks_off;
         if is_error && !self.is_done {
             return self.fail_chat(event);
@@ -178,7 +176,12 @@ impl Watch {
     /// Whether there is any choice, or what is none; and whether one of them failed half-way.
     fn note_choices(&mut self, choices: &RawValue) -> (bool, bool) {
         let mut breaks_off = false;
-        let any = each_choice(choices, &mut |choice| {
+        let mut any = !choices.get().starts_with('[');
+        each(Some(choices), |choice| {
+            any = true;
+            let Some(choice) = object::<Choice<'_>>(choice.get()) else {
+                return;
+            };
             let index = count(choice.index).unwrap_or_default();
             self.seen.add(index);
             let reason = word(choice.finish_reason).filter(|reason| !reason.is_empty());
@@ -237,33 +240,6 @@ impl Choices {
     fn hold_all(self, others: Choices) -> bool {
         self.0 != 0 && others.0 & !self.0 == 0
     }
-}
-
-/// Whether there is anything in `choices` but an empty list. One by one: a list of millions costs no memory.
-fn each_choice(choices: &RawValue, on_choice: &mut dyn FnMut(Choice<'_>)) -> bool {
-    struct Each<'f>(&'f mut dyn FnMut(Choice<'_>));
-
-    impl<'de> Visitor<'de> for Each<'_> {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of choices")
-        }
-
-        fn visit_seq<S: SeqAccess<'de>>(self, mut choices: S) -> Result<bool, S::Error> {
-            let mut any = false;
-            while let Some(choice) = choices.next_element::<&RawValue>()? {
-                any = true;
-                if let Some(choice) = object(choice.get()) {
-                    (self.0)(choice);
-                }
-            }
-            Ok(any)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(choices.get());
-    serde::Deserializer::deserialize_seq(&mut json, Each(on_choice)).unwrap_or(true)
 }
 
 // === an early end ===
