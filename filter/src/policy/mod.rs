@@ -218,6 +218,15 @@ pub struct Target {
     pub weight: u32,
 }
 
+// === impl Target ===
+
+impl Target {
+    /// Whether a request goes to the same place: the same model of the same provider.
+    pub fn is_same(&self, other: &Target) -> bool {
+        Arc::ptr_eq(&self.provider, &other.provider) && self.sent_as == other.sent_as
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provider {
     pub name: Arc<str>,

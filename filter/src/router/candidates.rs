@@ -3,7 +3,6 @@
 //! Pure. What is left out is told to the client, in the log, and by `pointsman explain`.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::decide::{Access, Choice};
 use super::degrade::{self, Degraded};
@@ -146,9 +145,7 @@ impl<'p> Candidates<'p> {
     }
 
     pub(super) fn has(&self, target: &Target) -> bool {
-        self.targets.iter().any(|known| {
-            Arc::ptr_eq(&known.provider, &target.provider) && known.sent_as == target.sent_as
-        })
+        self.targets.iter().any(|known| known.is_same(target))
     }
 
     pub(super) fn skip(&mut self, target: &'p Target, why: Why) {

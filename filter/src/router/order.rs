@@ -164,11 +164,8 @@ fn key(sticky: Sticky, asked: Asked<'_>) -> u64 {
 fn by_weight(targets: &mut [&Target], key: u64) {
     let mut lots: Vec<Lot<'_>> = Vec::with_capacity(targets.len());
     for target in targets.iter() {
-        let is_same = |lot: &&Lot<'_>| {
-            let other = lot.target;
-            Arc::ptr_eq(&other.provider, &target.provider) && other.sent_as == target.sent_as
-        };
-        let before = lots.iter().filter(is_same).count();
+        let before = lots.iter().filter(|lot| lot.target.is_same(target));
+        let before = before.count();
         lots.push(Lot::draw(key, target, before));
     }
     lots.sort_by(Lot::before);
