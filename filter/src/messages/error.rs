@@ -67,16 +67,14 @@ struct Fields<'a> {
 ///
 /// A body that is in Anthropic's form already is returned as it is. One that is in neither is not quoted.
 pub fn from_openai(status: u16, body: &[u8]) -> Vec<u8> {
+    if is_of_form(body) {
+        return body.to_vec();
+    }
     let read = std::str::from_utf8(body).ok().and_then(object::<Body<'_>>);
-    let fields = read
-        .as_ref()
-        .and_then(|read| read.error)
-        .and_then(|error| object::<Fields<'_>>(error.get()));
-    let is_anthropic = read.is_some_and(|read| is(read.kind, "error"));
-    match fields.map(|fields| (Text::read(fields.kind), Text::read(fields.message))) {
-        Some((Some(_), Some(_))) if is_anthropic => body.to_vec(),
-        Some((_, Some(message))) => form(kind_of(status), message),
-        _ => {
+    let fields = read.and_then(|read| object::<Fields<'_>>(read.error?.get()));
+    match fields.and_then(|fields| Text::read(fields.message)) {
+        Some(message) => form(kind_of(status), message),
+        None => {
             let advice = match status {
                 408 | 429 | 500.. => "send the request again later",
                 _ => "change the request, or name another model",
@@ -84,6 +82,14 @@ pub fn from_openai(status: u16, body: &[u8]) -> Vec<u8> {
             let message = format!("the gateway answered {status} without a reason: {advice}");
             form(kind_of(status), Text(&message))
         }
+    }
+}
+
+/// An error of `status` in OpenAI's form, in that of a client that speaks `client`.
+pub fn in_form(client: Dialect, status: u16, body: Vec<u8>) -> Vec<u8> {
+    match client.is_messages() {
+        true => from_openai(status, &body),
+        false => body,
     }
 }
 

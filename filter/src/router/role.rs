@@ -422,8 +422,22 @@ impl Router {
             }
         };
         let undecided = (admitted, request, body_len);
-        actions.extend(self.tell_shadows(cascade, &decision, &undecided.0.caller, worker));
-        actions.extend(self.hand_over(&undecided, &decision, classified_in, worker, host));
+        actions.extend(self.decided(&undecided, cascade, &decision, classified_in, worker, host));
+        actions
+    }
+
+    /// The steps came to a decision.
+    fn decided(
+        &mut self,
+        undecided: &(Admitted, ChatRequest, usize),
+        cascade: Cascade,
+        decision: &Decision,
+        classified_in: Option<Duration>,
+        worker: &mut Worker,
+        host: &dyn Host,
+    ) -> Vec<Action> {
+        let mut actions = self.tell_shadows(cascade, decision, &undecided.0.caller, worker);
+        actions.extend(self.hand_over(undecided, decision, classified_in, worker, host));
         actions
     }
 
@@ -485,8 +499,8 @@ impl Router {
         match answer {
             Ok(decision) => {
                 let mut actions = vec![count_classification((Source::Llm, Asked::Answered))];
-                actions.extend(self.tell_shadows(cascade, &decision, &undecided.0.caller, worker));
-                actions.extend(self.hand_over(&undecided, &decision, Some(took), worker, host));
+                let took = Some(took);
+                actions.extend(self.decided(&undecided, cascade, &decision, took, worker, host));
                 actions
             }
             Err(reason) => {
@@ -813,10 +827,7 @@ impl Router {
             }
             false => (status, body.to_vec()),
         };
-        let body = match self.client.is_messages() {
-            true => messages::error::from_openai(status, &body),
-            false => body,
-        };
+        let body = messages::error::in_form(self.client, status, body);
         kept.extend(owned(report.headers(&attempts)));
         if is_over {
             kept.push(no_retry());

@@ -68,10 +68,7 @@ impl ProviderAttempt {
         };
         let asked = (target.provider, target.model, target.api);
         let (status, body) = last_error(asked, attempts, None);
-        let body = match plan.client.is_messages() {
-            true => messages::error::from_openai(status, &body),
-            false => body,
-        };
+        let body = messages::error::in_form(plan.client, status, body);
         vec![Action::Reply(Reply::json(status, Vec::new(), body))]
     }
 }
