@@ -2,10 +2,11 @@
 //!
 //! Pure.
 
-use super::candidates::{Asked, Skipped, Why};
+use super::candidates::{Asked, Skipped, Why, content};
+use super::fit;
 use crate::chat::error::{self, ErrorReply, INVALID_REQUEST};
 use crate::chat::request::Dialect;
-use crate::policy::Policy;
+use crate::policy::{Policy, Tier};
 use crate::telemetry::headers::clean;
 
 /// Of those skipped, each says another reason perhaps: the client is told the one that it can do most about.
@@ -29,57 +30,49 @@ pub fn nobody(policy: &Policy, asked: Asked<'_>, skipped: &[Skipped<'_>]) -> Err
     };
     let model = clean(&closest.target.model);
     let elsewhere = elsewhere(policy, asked);
-    let (status, code, param, message) = match closest.why {
-        Why::Context { tokens, context } => (
-            400,
-            "context_length_exceeded",
-            "messages",
-            format!(
-                "the request has about {tokens} tokens, more than any model here can read; {model} comes closest with {context}: shorten it{elsewhere}"
-            ),
-        ),
-        Why::Input(_) | Why::Format(_) | Why::Tools | Why::JsonSchema => {
-            let (what, param) = asks(closest.why);
-            (
-                400,
-                "no_capable_target",
-                param,
-                format!(
-                    "no model here can be given {what}; {model} can do the rest: leave {what} out{elsewhere}"
-                ),
-            )
-        }
-        Why::Region | Why::Version | Why::NotAllowed | Why::CannotCount | Why::CoolingDown => {
-            let what = match closest.why {
-                Why::Region => {
-                    "is served in a region that this caller may use (`regions` of `callers` in the policy)"
-                }
-                Why::Version => {
-                    "is of a version that this caller may get (`versions` of `callers` in the policy)"
-                }
-                _ => "may be used by this caller",
-            };
-            (
-                403,
-                "no_allowed_target",
-                "model",
-                format!("no model here {what}{elsewhere}"),
-            )
-        }
-    };
-    ErrorReply {
+    let refused = |status, code, message, param: &str| ErrorReply {
         status,
         kind: INVALID_REQUEST,
         code,
         message,
         param: Some(param.to_owned()),
+    };
+    let incapable = |what, param| {
+        let message = format!(
+            "no model here can be given {what}; {model} can do the rest: leave {what} out{elsewhere}"
+        );
+        refused(400, "no_capable_target", message, param)
+    };
+    let forbidden = |what| {
+        let message = format!("no model here {what}{elsewhere}");
+        refused(403, "no_allowed_target", message, "model")
+    };
+    match closest.why {
+        Why::Context { tokens, context } => {
+            let message = format!(
+                "the request has about {tokens} tokens, more than any model here can read; {model} comes closest with {context}: shorten it{elsewhere}"
+            );
+            refused(400, "context_length_exceeded", message, "messages")
+        }
+        Why::Input(input) | Why::Format(input) => incapable(content(input), "messages"),
+        Why::Tools => incapable("tools", "tools"),
+        Why::JsonSchema => incapable("a JSON schema", "response_format"),
+        Why::Region => forbidden(
+            "is served in a region that this caller may use (`regions` of `callers` in the policy)",
+        ),
+        Why::Version => forbidden(
+            "is of a version that this caller may get (`versions` of `callers` in the policy)",
+        ),
+        // One that cools down is tried.
+        Why::NotAllowed | Why::CannotCount | Why::CoolingDown => {
+            forbidden("may be used by this caller")
+        }
     }
 }
 
 /// The less is between a target and the request, the more.
 fn closeness(why: Why) -> (u8, u32) {
     match why {
-        // One that cools down is tried.
         Why::CannotCount | Why::NotAllowed | Why::CoolingDown => (0, 0),
         Why::Version => (1, 0),
         Why::Region => (2, 0),
@@ -91,21 +84,11 @@ fn closeness(why: Why) -> (u8, u32) {
     }
 }
 
-/// What the request asks for, and by which parameter.
-fn asks(why: Why) -> (&'static str, &'static str) {
-    match why {
-        Why::Tools => ("tools", "tools"),
-        Why::JsonSchema => ("a JSON schema", "response_format"),
-        Why::Format(input) | Why::Input(input) => (super::candidates::content(input), "messages"),
-        _ => ("this", "messages"),
-    }
-}
-
 /// Another tier of this caller's that has a target for the request.
 fn elsewhere(policy: &Policy, asked: Asked<'_>) -> String {
-    let serves = |tier: &&crate::policy::Tier| {
+    let serves = |tier: &&Tier| {
         let mut targets = tier.targets.iter();
-        targets.any(|target| super::fit::fault(policy, asked, target).is_none())
+        targets.any(|target| fit::fault(policy, asked, target).is_none())
     };
     match asked.access.tiers().find(serves) {
         Some(tier) => format!(", or ask for tier {}, which can serve it", tier.name),
