@@ -332,9 +332,24 @@ impl RouterStream {
         if dispatch(&callout) {
             return flow;
         }
-        let is_awaited = self.machine.borrow().awaits_callout();
+        let is_awaited = self.is(Router::awaits_callout);
         let after = self.on(router::Event::Callout(CalloutEnd::NotSent));
         if is_awaited { after } else { flow }
+    }
+
+    /// Asks the state machine. `false`, if a host call re-entered this VM.
+    fn is(&self, ask: impl FnOnce(&Router) -> bool) -> bool {
+        self.machine.try_borrow().is_ok_and(|machine| ask(&machine))
+    }
+
+    fn caller_metadata(&self) -> Option<Vec<u8>> {
+        let machine = self.machine.try_borrow().ok()?;
+        let Some(CallerSource::Metadata(path)) = &machine.policy().caller else {
+            return None;
+        };
+        let mut full = vec!["metadata", "filter_metadata"];
+        full.extend(path.iter().map(String::as_str));
+        property(&full)
     }
 
     fn whole_body(&mut self, size: usize) -> Flow {
@@ -345,7 +360,7 @@ impl RouterStream {
 
 impl Context for RouterStream {
     fn on_http_call_response(&mut self, _: u32, num_headers: usize, body_size: usize, _: usize) {
-        let is_awaited = self.machine.borrow().awaits_callout();
+        let is_awaited = self.is(Router::awaits_callout);
         let flow = if num_headers == 0 {
             self.on(router::Event::Callout(CalloutEnd::Reset))
         } else {
@@ -373,20 +388,12 @@ impl Context for RouterStream {
 
 impl HttpContext for RouterStream {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
-        let caller_metadata = match &self.machine.borrow().policy().caller {
-            Some(CallerSource::Metadata(path)) => {
-                let mut full = vec!["metadata", "filter_metadata"];
-                full.extend(path.iter().map(String::as_str));
-                property(&full)
-            }
-            _ => None,
-        };
         let flow = self.on(router::Event::RequestHeaders {
             headers: all_headers(MapType::HttpRequestHeaders),
-            caller_metadata,
+            caller_metadata: self.caller_metadata(),
             end_of_stream,
         });
-        if flow == Flow::Pause && self.machine.borrow().reads_request_body() {
+        if flow == Flow::Pause && self.is(Router::reads_request_body) {
             self.watch.hold(self.id);
         }
         flow
@@ -394,7 +401,7 @@ impl HttpContext for RouterStream {
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
         self.watch.body_came();
-        if !self.machine.borrow().reads_request_body() {
+        if !self.is(Router::reads_request_body) {
             return Flow::Continue;
         }
         if end_of_stream {
@@ -404,7 +411,7 @@ impl HttpContext for RouterStream {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Flow {
-        if !self.machine.borrow().reads_request_body() {
+        if !self.is(Router::reads_request_body) {
             return Flow::Continue;
         }
         self.whole_body(MAX_BUFFER)
@@ -412,11 +419,11 @@ impl HttpContext for RouterStream {
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Flow {
         self.timed.forget(self.id);
-        if !self.machine.borrow().enriches() {
+        if !self.is(Router::enriches) {
             return Flow::Continue;
         }
         let good = headers_named(MapType::HttpResponseHeaders, &[":status", ROUTED_ATTEMPTS]);
-        if self.machine.borrow().is_told(&good) {
+        if self.is(|machine| machine.is_told(&good)) {
             return Flow::Continue;
         }
         let details = property(&["response", "code_details"]);
@@ -429,7 +436,7 @@ impl HttpContext for RouterStream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Flow {
-        if !self.machine.borrow().reads_response_body() {
+        if !self.is(Router::reads_response_body) {
             return Flow::Continue;
         }
         let body = buffer(BufferType::HttpResponseBody, 0, size);
