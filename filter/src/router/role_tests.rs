@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use super::*;
+use crate::health::learn;
 use crate::health::signs::Sign;
 use crate::health::{Cooldown, Key, Kind, Standing};
 use crate::http::tests::Still;
