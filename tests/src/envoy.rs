@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -77,6 +77,18 @@ pub fn version(envoy: &Path) -> Result<Version, String> {
         .output()
         .map_err(|e| fail(&e.to_string()))?;
     parse_version(&String::from_utf8_lossy(&out.stdout)).ok_or_else(|| fail("says no version"))
+}
+
+/// Bytes of memory of a process, by their name in `/proc/<pid>/status`: `VmRSS`, `RssAnon`.
+pub fn memory(process: u32, name: &str) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let value = |line: &str| {
+        let kib = line.strip_prefix(name)?.strip_prefix(':')?;
+        kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    let kib = status.lines().find_map(value);
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other(format!("no {name} in /proc/{process}/status")))
 }
 
 /// `…/envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`

@@ -15,5 +15,6 @@ pub mod render;
 pub mod scenes;
 pub mod standin;
 pub mod tap;
+pub mod until;
 pub mod upstream;
 pub mod wire;

@@ -131,11 +131,7 @@ impl Envoy {
 
     /// Resident bytes.
     pub fn resident(&self) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.map(|kib| kib * 1024)
-            .ok_or_else(|| io::Error::other("no VmRSS in /proc/<pid>/status"))
+        pointsman_tests::envoy::memory(self.child.id(), "VmRSS")
     }
 
     /// The end of what Envoy logged.

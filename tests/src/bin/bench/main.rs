@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use pointsman_tests::envoy as served;
 use pointsman_tests::render;
-use tokio::signal::unix::{SignalKind, signal};
+use pointsman_tests::until::done_or_told;
 
 use contestant::{Contestant, contestants, order, start_without_local};
 use decision::By;
@@ -82,18 +82,7 @@ fn run(options: &Options) -> Result<Report> {
         );
     }
     let setup = Setup::new(options)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(async {
-        // Ending early must still end the Envoys: their owners are dropped with the future.
-        let mut terminated = signal(SignalKind::terminate())?;
-        tokio::select! {
-            report = bench(&setup, options) => report,
-            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
-            _ = terminated.recv() => Err("terminated".into()),
-        }
-    })?;
+    let report = done_or_told(bench(&setup, options))?;
     print!("{}", report.table());
     let results = setup.dir.join("results.json");
     std::fs::write(&results, format!("{:#}\n", report.json()))?;

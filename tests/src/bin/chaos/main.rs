@@ -10,7 +10,7 @@ use pointsman_tests::chaos::moving::{LIMIT, Pair};
 use pointsman_tests::chaos::run::{self, Row};
 use pointsman_tests::chaos::server::Http;
 use pointsman_tests::chaos::{live, table};
-use tokio::signal::unix::{SignalKind, signal};
+use pointsman_tests::until::done_or_told;
 
 use options::{Command, HELP, Options};
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match start(&options) {
+    match done_or_told(all(&options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -34,22 +34,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-fn start(options: &Options) -> Result<bool, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?;
-    runtime.block_on(async {
-        // Ending early must still end the Envoys: their owners are dropped with the future.
-        let mut terminated = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-        tokio::select! {
-            passes = all(options) => passes,
-            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
-            _ = terminated.recv() => Err("terminated".into()),
-        }
-    })
 }
 
 /// Whether everything went as promised.

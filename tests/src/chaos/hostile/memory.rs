@@ -1,6 +1,6 @@
 //! What an Envoy holds in memory.
 
-use crate::envoy::Envoy;
+use crate::envoy::{self, Envoy};
 
 /// Bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,17 +13,12 @@ pub struct Memory {
 
 impl Memory {
     pub async fn of(envoy: &Envoy) -> Result<Self, String> {
-        let path = format!("/proc/{}/status", envoy.id());
-        let status = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"));
-        let kib = line.and_then(|kib| kib.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let resident = envoy::memory(envoy.id(), "RssAnon");
         let said: serde_json::Value = serde_json::from_str(&envoy.get("/memory").await?)
             .map_err(|e| format!("Envoy's /memory: {e}"))?;
         let allocated = said["allocated"].as_str().and_then(|n| n.parse().ok());
         Ok(Self {
-            resident: kib.ok_or_else(|| format!("{path}: no RssAnon"))? << 10,
+            resident: resident.map_err(|e| e.to_string())?,
             allocated: allocated.ok_or("Envoy's /memory says nothing of `allocated`")?,
         })
     }
