@@ -217,6 +217,7 @@ impl Seeds {
             model: "m",
             sent_as: "s",
             max_tokens: 4096,
+            context: 0,
             unsupported: Unsupported::Refuse,
             prompt_cache: true,
             stream_usage: true,
@@ -279,7 +280,11 @@ impl Seeds {
         }
         let error = br#"[{"error":{"code":429,"details":[{"violations":[{"quotaId":"PerDay"}]},{"retryDelay":"34s"}]}}]"#;
         self.write("health", "error", &[&clock, error])?;
-        self.write("health", "date", &[&clock, b"Fri, 31 Jan 2025 10:30:00 GMT"])
+        self.write(
+            "health",
+            "date",
+            &[&clock, b"Fri, 31 Jan 2025 10:30:00 GMT"],
+        )
     }
 }
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use libfuzzer_sys::fuzz_target;
 use pointsman::chat::request::{Cut, Dialect, parse};
 use pointsman::chat::usage::Usage;
+use pointsman::health::{Key, Rules, Standing};
 use pointsman::messages::view;
 use pointsman::policy::Api;
 use pointsman::provider::adapt::{Passed, Step, Wire};
@@ -24,6 +25,7 @@ const CUT: Cut = Cut {
     user: 64,
     user_end: 0,
     previous: 0,
+    is_weighed: true,
 };
 
 fn wire(client: Dialect, api: Api, flags: u8, max: usize) -> Wire {
@@ -37,9 +39,12 @@ fn wire(client: Dialect, api: Api, flags: u8, max: usize) -> Wire {
         model: "m",
         sent_as: "m",
         max_tokens: 4096,
+        context: 0,
         unsupported: unsupported(flags),
         prompt_cache: flags & 2 != 0,
         stream_usage: flags & 4 != 0,
+        key: Key(0),
+        standing: Standing::default(),
         headers: Vec::new(),
     };
     let plan = Plan {
@@ -54,6 +59,7 @@ fn wire(client: Dialect, api: Api, flags: u8, max: usize) -> Wire {
         degraded_to: "",
         hold_answer: max,
         attempt_timeout_ms: 1,
+        health: Rules::default(),
         user_agent: None,
         told: Vec::new(),
         targets: Vec::new(),

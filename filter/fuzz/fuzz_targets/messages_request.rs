@@ -14,7 +14,9 @@ const CUT: Cut = Cut {
     system: 64,
     user: 64,
     user_end: 0,
-    previous: 0, is_weighed: false };
+    previous: 0,
+    is_weighed: false,
+};
 const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
 
 fuzz_target!(|bytes: &[u8]| {

@@ -9,7 +9,9 @@ pub fn cut(system: u8, user: u8) -> Cut {
         system: usize::from(system),
         user: usize::from(user),
         user_end: usize::from(user),
-        previous: usize::from(system), is_weighed: true }
+        previous: usize::from(system),
+        is_weighed: true,
+    }
 }
 
 /// It has its model where it says, and keeps no more text than the cut allows.
