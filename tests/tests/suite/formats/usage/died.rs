@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pointsman_tests::client::{self, Conn};
 use pointsman_tests::edit;
 use pointsman_tests::gateway::{Gateway, Options};
+use pointsman_tests::render::Version;
 use pointsman_tests::upstream::{Behaviour, Step};
 use pointsman_tests::wire::{chunk, last_chunk};
 use serde_json::{Value, json};
@@ -332,9 +333,11 @@ async fn check(gateway: &Gateway, deaths: &[Death]) {
                 let log = gateway.access_log(lines).await;
                 let line = log.last().expect("a line");
                 assert_eq!(logged(line), cut.tokens, "{what}: {line}");
-                // What was not said is absent: `-` in a log of text.
+                // What was not said is absent, and `-` in a log of text. Before Envoy 1.40 it is null.
+                let has_nulls = gateway.envoy.settings.version < Version(1, 40, 0);
+                let unsaid = has_nulls.then_some(&Value::Null);
                 for (field, tokens) in FIELDS.iter().zip(cut.tokens) {
-                    assert_eq!(line.get(field).is_none(), tokens == 0, "{what}: {line}");
+                    assert_eq!(line.get(field) == unsaid, tokens == 0, "{what}: {line}");
                 }
                 // A client that leaves is not the provider's fault.
                 match death {
