@@ -106,7 +106,7 @@ fuzz: fuzz-toolchain ## Every decoder of outside bytes, fuzzed for FUZZ_SECONDS=
 	@cargo +nightly fuzz build --fuzz-dir filter/fuzz --target-dir $(FUZZ_DIR)/build
 	@echo '== seeds, from tests/fixtures'
 	@cd filter/fuzz && cargo run --quiet --example seeds --target-dir $(abspath $(FUZZ_DIR))/build -- \
-	  ../../tests/fixtures $(abspath $(FUZZ_DIR))/corpus
+	  ../.. $(abspath $(FUZZ_DIR))/corpus
 	@bin=$$(dirname "$$(find $(FUZZ_DIR)/build -path '*/release/sse' -type f | head -n 1)"); failed=0; \
 	mkdir -p $(FUZZ_DIR)/log; \
 	for target in $(FUZZ_TARGETS); do \

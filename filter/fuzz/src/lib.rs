@@ -1,12 +1,13 @@
 //! What the targets share: how they take the fuzzer's bytes, and what must hold of more than one format.
 //!
-//! The seeds are made with the same words (`examples/seeds.rs`), so that both agree on what the first bytes choose.
+//! The seeds are made with the same words ([`seeds`]), so that both agree on what the first bytes choose.
 
 pub mod answers;
 pub mod asks;
 pub mod json;
 pub mod local;
 pub mod requests;
+pub mod seeds;
 pub mod streams;
 
 /// Bytes that a target looks at; more only cost time.
