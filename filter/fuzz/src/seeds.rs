@@ -301,6 +301,7 @@ impl Seeds {
             let failure = Failure {
                 kind,
                 wait: Some(2000),
+                begun: opened,
             };
             let moment = Moment {
                 now: opened,

@@ -89,7 +89,7 @@ impl Health {
                         match sign {
                             Sign::Bad(kind, when) => {
                                 let wait = when.and_then(|when| when.wait(at.now));
-                                record.failed(Failure { kind, wait }, standing, at)
+                                record.failed(Failure { kind, wait, begun }, standing, at)
                             }
                             Sign::Exhausted(when) => {
                                 let wait = when.wait(at.now)?;

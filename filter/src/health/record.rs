@@ -27,6 +27,9 @@ pub struct Record {
     /// How often it opened since it was last forgotten: the exponent of the next wait.
     pub(super) opened: u8,
     pub(super) failed_at: Millis,
+    /// When the attempts of the row were begun, the last of them. A success of one that was begun before says nothing of now; of one
+    /// begun later it ends the row, though it was begun before that attempt had failed: under load, failures come in bursts.
+    pub(super) row_begun: Millis,
     /// 0: closed.
     pub(super) open_until: Millis,
     /// Until when a probe that is out may take; 0: none is out.
@@ -62,6 +65,8 @@ pub struct Failure {
     pub kind: Kind,
     /// For how long the provider asks to be left alone.
     pub wait: Option<Millis>,
+    /// When the attempt was.
+    pub begun: Millis,
 }
 
 // === impl Moment ===
@@ -97,6 +102,7 @@ impl Record {
             in_a_row: 0,
             opened: 0,
             failed_at: 0,
+            row_begun: 0,
             open_until: 0,
             probe_until: 0,
             window: Window::default(),
@@ -156,9 +162,7 @@ impl Record {
     /// What another worker counted of successes, the last one begun at this time.
     pub fn add_successes(&mut self, window: Window, begun: Millis, at: Moment<'_>) {
         self.window.merge(window, at.now, at.width());
-        if begun > self.failed_at {
-            self.in_a_row = 0;
-        }
+        self.ends_a_row(begun);
     }
 
     pub fn failed(&mut self, failure: Failure, seen: Standing, at: Moment<'_>) -> Option<Change> {
@@ -166,6 +170,7 @@ impl Record {
         self.window.add(Bucket::FAILURE, at.now, at.width());
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.failed_at = at.now;
+        self.row_begun = failure.begun.max(self.row_begun);
         let is_told = opens_at_once(failure);
         let opens = match phase {
             Phase::Closed => is_told || self.is_too_much(at),
@@ -191,6 +196,7 @@ impl Record {
             Failure {
                 kind,
                 wait: Some(wait),
+                begun: at.now,
             },
             at,
         );
@@ -203,9 +209,7 @@ impl Record {
         self.window.add(Bucket::SUCCESS, at.now, at.width());
         match self.phase(at.now, at.cooldown) {
             Phase::Closed => {
-                if begun >= self.failed_at {
-                    self.in_a_row = 0;
-                }
+                self.ends_a_row(begun);
                 None
             }
             // Sent before it opened: a probe knows better.
@@ -234,6 +238,12 @@ impl Record {
         self.probe_until = 0;
     }
 
+    fn ends_a_row(&mut self, begun: Millis) {
+        if begun >= self.row_begun {
+            self.in_a_row = 0;
+        }
+    }
+
     fn is_too_much(&mut self, at: Moment<'_>) -> bool {
         if u32::from(self.in_a_row) >= at.cooldown.consecutive_failures {
             return true;
@@ -246,7 +256,7 @@ impl Record {
     }
 
     fn open(&mut self, failure: Failure, at: Moment<'_>) -> Change {
-        let Failure { kind, wait } = failure;
+        let Failure { kind, wait, .. } = failure;
         let (base, max) = (millis(at.cooldown.base), millis(at.cooldown.max));
         let doubled = 1_u64.checked_shl(self.opened.into()).unwrap_or(u64::MAX);
         let wait = match (kind, wait) {

@@ -12,7 +12,7 @@ use super::{Key, Kind, Millis};
 pub const MAX_RECORDS: usize = 256;
 
 /// The first byte; changes with the layout.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
@@ -22,7 +22,7 @@ pub struct Table {
 // The version, then records of one size. Numbers in little-endian order. No record, no byte.
 
 /// Bytes of a record.
-const SIZE: usize = 3 + 5 * size_of::<u64>() + BUCKETS * 2 * size_of::<u16>();
+pub(super) const SIZE: usize = 3 + 6 * size_of::<u64>() + BUCKETS * 2 * size_of::<u16>();
 
 // === impl Table ===
 
@@ -112,12 +112,21 @@ fn push(record: &Record, out: &mut Vec<u8>) {
         in_a_row,
         opened,
         failed_at,
+        row_begun,
         open_until,
         probe_until,
         window,
     } = record;
     out.extend_from_slice(&[kind.to_byte(), *in_a_row, *opened]);
-    for number in [key.0, *failed_at, *open_until, *probe_until, window.begun] {
+    let numbers = [
+        key.0,
+        *failed_at,
+        *row_begun,
+        *open_until,
+        *probe_until,
+        window.begun,
+    ];
+    for number in numbers {
         out.extend_from_slice(&number.to_le_bytes());
     }
     for bucket in window.buckets {
@@ -156,6 +165,7 @@ impl Reader<'_> {
             opened,
             key: Key(self.long()?),
             failed_at: self.long()?,
+            row_begun: self.long()?,
             open_until: self.long()?,
             probe_until: self.long()?,
             window: Window {

@@ -8,7 +8,7 @@ use super::learn::{Attempt, Health};
 use super::record::{Phase, Record};
 use super::rules::millis;
 use super::signs::Sign;
-use super::table::{MAX_RECORDS, Table};
+use super::table::{MAX_RECORDS, SIZE, Table, VERSION};
 use super::when::When;
 use super::*;
 use crate::http::Host;
@@ -277,6 +277,28 @@ fn workers_count_failures_in_a_row_together() {
     assert_eq!(fleet.ends(1, FAILS), None);
 }
 
+/// Of many at a time, every tenth fails: those that fail come in together, before a request that was begun after them has ended.
+#[test]
+fn a_burst_of_failures_among_good_ones_is_no_row() {
+    let mut fleet = Fleet::new();
+    for _ in 0..9 {
+        for standing in [Standing::Healthy, Standing::Shaky] {
+            let ago = Duration::from_secs(1);
+            for number in 0..30 {
+                let sign = if number % 10 == 0 { FAILS } else { Sign::Good };
+                assert_eq!(fleet.ends_as(number % 2, standing, ago, sign), None);
+            }
+        }
+        fleet.wait(1);
+    }
+    // Good ones that were begun before say nothing.
+    for _ in 0..2 {
+        assert_eq!(fleet.ends(0, FAILS), None);
+        fleet.ends_as(0, Standing::Shaky, Duration::from_secs(9), Sign::Good);
+    }
+    assert!(fleet.ends(0, FAILS).is_some());
+}
+
 #[test]
 fn what_was_sent_before_it_opened_neither_closes_nor_lengthens() {
     let mut fleet = Fleet::new();
@@ -405,7 +427,11 @@ fn a_full_table_keeps_what_is_open() {
         cooldown: &cooldown,
         random: 0,
     };
-    let failure = |kind| record::Failure { kind, wait: None };
+    let failure = |kind| record::Failure {
+        kind,
+        wait: None,
+        begun: 0,
+    };
     let mut table = Table::default();
     for key in 0..1000 {
         let kind = if key < 200 {
@@ -432,6 +458,7 @@ fn what_is_no_table_is_an_empty_one() {
             record::Failure {
                 kind: Kind::Refused,
                 wait: None,
+                begun: 0,
             },
             Standing::Healthy,
             record::Moment {
@@ -446,7 +473,7 @@ fn what_is_no_table_is_an_empty_one() {
     for end in 0..good.len() {
         assert!(Table::decode(&good[..end]).is_empty(), "{end}");
     }
-    for (at, byte) in [(0, 2), (1, 5)] {
+    for (at, byte) in [(0, VERSION - 1), (1, 5)] {
         let mut other = good.clone();
         other[at] = byte;
         assert!(Table::decode(&other).is_empty(), "{at}");
@@ -496,11 +523,11 @@ proptest! {
         now in 0_u64..4_000_000_000_000,
         steps in proptest::collection::vec((0_u8..6, 0_u64..100_000), 0..30),
     ) {
-        let size = (bytes.len() / 67) * 67;
+        let size = (bytes.len() / SIZE) * SIZE;
         let mut bytes = bytes[..size].to_vec();
-        bytes.insert(0, u8::from(is_ours));
+        bytes.insert(0, if is_ours { VERSION } else { 0 });
         // Kinds that there are, so that the rest is read.
-        for kind in bytes.iter_mut().skip(1).step_by(67) {
+        for kind in bytes.iter_mut().skip(1).step_by(SIZE) {
             *kind %= 5;
         }
         let table = Table::decode(&bytes);

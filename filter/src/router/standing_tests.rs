@@ -42,7 +42,8 @@ fn check(states: &[(&str, &str)], count: usize, claims: bool, expected: (&str, &
                 cooldown: &cooldown,
                 random: 0,
             };
-            record.failed(Failure { kind, wait }, Standing::Healthy, moment);
+            let begun = at;
+            record.failed(Failure { kind, wait, begun }, Standing::Healthy, moment);
             if *state == "?" {
                 assert!(record.claim(std::time::Duration::from_secs(60), NOW, &cooldown));
             }

@@ -175,8 +175,12 @@ pub async fn is_served(gateway: &Gateway) -> Result<(), String> {
                 if reply.status != 200 || !is_whole || attempts != "alpha=200" {
                     let status = reply.status;
                     let text = reply.text();
+                    let circuits = gateway
+                        .envoy
+                        .get("/stats?filter=circuit_transitions&format=prometheus")
+                        .await?;
                     return Err(format!(
-                        "an honest request was not served: {path} {model} stream={stream}: {status} by {attempts:?}: {text}"
+                        "an honest request was not served: {path} {model} stream={stream}: {status} by {attempts:?}: {text}\n{circuits}"
                     ));
                 }
             }
