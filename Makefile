@@ -38,7 +38,7 @@ FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
 
-.PHONY: help run test bench chaos eval model estimate fuzz check build cli envoy clean toolchain fuzz-toolchain
+.PHONY: help run test bench chaos eval model estimate fuzz check build image cli envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
@@ -127,6 +127,10 @@ build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm
 	@echo '== building the filter'
 	@cargo build --release --package pointsman --lib --target $(WASM_TARGET)
 	@echo "   $(FILTER), $$(( $$(wc -c < $(FILTER)) / 1024 )) KiB"
+
+image: build ## The filter as an OCI image, which Istio and Envoy Gateway pull: target/image
+	@echo '== packing it as an OCI image'
+	@cargo run --quiet --package pointsman-k8s --bin image -- --wasm $(FILTER) --output $(TARGET_DIR)/image
 
 cli: toolchain ## The CLI, which checks a policy and explains a decision: target/tools/pointsman
 	@echo '== building the CLI'
