@@ -9,6 +9,9 @@ SHELL := /bin/bash
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 FILTER := $(TARGET_DIR)/$(WASM_TARGET)/release/pointsman.wasm
+# A panic's place has the path of its source: nobody's home goes into the filter, and whoever builds it gets the same bytes.
+BUILD_FILTER := cargo build --release --package pointsman --lib --target $(WASM_TARGET) \
+  --config 'target.$(WASM_TARGET).rustflags=["--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo"]'
 VENV := .venv
 # Another release of Envoy, by its number: ENVOY_VERSION=1.39.3. With ENVOY=/path/to/envoy nothing is downloaded for it.
 ifdef ENVOY_VERSION
@@ -128,7 +131,7 @@ fuzz: fuzz-toolchain ## Every decoder of outside bytes, fuzzed for FUZZ_SECONDS=
 
 build: toolchain ## The filter: target/wasm32-wasip1/release/pointsman.wasm
 	@echo '== building the filter'
-	@cargo build --release --package pointsman --lib --target $(WASM_TARGET)
+	@$(BUILD_FILTER)
 	@echo "   $(FILTER), $$(( $$(wc -c < $(FILTER)) / 1024 )) KiB"
 
 image: build ## The filter as an OCI image, which Istio and Envoy Gateway pull: target/image
