@@ -160,7 +160,9 @@ fn junk() -> impl Strategy<Value = Json> {
     prop_oneof![
         Just(json!(null)),
         any::<bool>().prop_map(Json::from),
-        any::<f64>().prop_map(Json::from),
+        // Such as are read back to the last bit: the two forms are compared.
+        any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
+        prop::sample::select(vec![1e300, -1e300, 1e-300]).prop_map(Json::from),
         any::<i64>().prop_map(Json::from),
         ".{0,80}".prop_map(Json::from),
         "[a-z0-9./*-]{0,80}".prop_map(Json::from),
@@ -206,7 +208,9 @@ proptest! {
         }
         let said = parse(&document).map(|policy| format!("{policy:?}"));
         let from_struct = Policy::from_bytes(&encode::structure(&document));
-        prop_assert_eq!(&said, &from_struct.map(|policy| format!("{policy:?}")).map_err(|e| e.to_string()));
+        let from_struct = from_struct.map(|policy| format!("{policy:?}")).map_err(|e| e.to_string());
+        // Too long to be shown.
+        prop_assert!(said == from_struct, "the two forms differ");
         if let Err(said) = said {
             prop_assert!(!said.contains('\n') && !said.is_empty() && said.len() < 50 * 1000);
         }
