@@ -1,0 +1,173 @@
+//! A CRD's structural schema as JSON Schema: strict, as an API server is that is asked to refuse what it does not know.
+//!
+//! Pure. A structural schema says types and fields once, outside of `allOf`, `anyOf`, `oneOf` and `not`; what these hold only
+//! narrows values, so that they are taken over as they are, and everything else is closed.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+/// Checked by a keyword of our own, which JSON Schema lacks: no two items have the same key.
+pub const MAP_KEYS: &str = "x-kubernetes-list-map-keys";
+
+const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
+const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
+const EMBEDDED: &str = "x-kubernetes-embedded-resource";
+
+/// What narrows a value, and means the same in both.
+const SAME: [&str; 20] = [
+    "type",
+    "enum",
+    "pattern",
+    "required",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+];
+
+/// The formats that mean the same in both. Others are notes, or for CEL.
+const FORMATS: [&str; 6] = ["date", "date-time", "ipv4", "ipv6", "uri", "uuid"];
+
+/// The schema of a whole resource.
+pub fn strict(schema: &Value) -> Value {
+    let mut strict = node(schema);
+    // Of the metadata a CRD may narrow the name; its fields are the API server's.
+    strict["properties"]["apiVersion"] = json!({"type": "string"});
+    strict["properties"]["kind"] = json!({"type": "string"});
+    strict["properties"]["metadata"] = metadata(&schema["properties"]["metadata"]);
+    let mut required: BTreeSet<&str> = BTreeSet::from(["apiVersion", "kind", "metadata"]);
+    let further = schema["required"].as_array().into_iter().flatten();
+    required.extend(further.filter_map(Value::as_str));
+    strict["required"] = json!(required);
+    strict
+}
+
+/// What a manifest may say about itself. What only the API server writes is left out.
+fn metadata(narrowed: &Value) -> Value {
+    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let mut name = node(&narrowed["properties"]["name"]);
+    name["type"] = json!("string");
+    json!({
+        "type": "object",
+        "properties": {
+            "name": name,
+            "generateName": {"type": "string"},
+            "namespace": {"type": "string"},
+            "labels": texts,
+            "annotations": texts,
+            "finalizers": {"type": "array", "items": {"type": "string"}},
+            "ownerReferences": {"type": "array", "items": {"type": "object"}},
+        },
+        "additionalProperties": false,
+        "anyOf": [{"required": ["name"]}, {"required": ["generateName"]}],
+    })
+}
+
+fn node(schema: &Value) -> Value {
+    let mut strict = Map::new();
+    let Value::Object(schema) = schema else {
+        return Value::Object(strict);
+    };
+    for keyword in SAME {
+        if let Some(value) = schema.get(keyword) {
+            strict.insert(keyword.to_owned(), value.clone());
+        }
+    }
+    let is = |keyword: &str| schema.get(keyword) == Some(&Value::Bool(true));
+    if is(INT_OR_STRING) {
+        strict.insert("type".to_owned(), json!(["integer", "string"]));
+    }
+    if is("nullable") {
+        allow_null(&mut strict);
+    }
+    format(schema, &mut strict);
+    fields(schema, &mut strict, is(PRESERVES));
+    if is(EMBEDDED) {
+        // A resource within: it has what every resource has.
+        let mut properties = strict.remove("properties").unwrap_or_else(|| json!({}));
+        for name in ["apiVersion", "kind", "metadata"] {
+            if properties[name].is_null() {
+                properties[name] = json!({});
+            }
+        }
+        strict.insert("properties".to_owned(), properties);
+    }
+    items(schema, &mut strict);
+    Value::Object(strict)
+}
+
+fn allow_null(strict: &mut Map<String, Value>) {
+    if let Some(Value::String(of_type)) = strict.get("type") {
+        let or_null = json!([of_type, "null"]);
+        strict.insert("type".to_owned(), or_null);
+    }
+    if let Some(Value::Array(values)) = strict.get_mut("enum") {
+        values.push(Value::Null);
+    }
+}
+
+fn format(schema: &Map<String, Value>, strict: &mut Map<String, Value>) {
+    match schema.get("format").and_then(Value::as_str) {
+        Some("int32") => {
+            for (keyword, limit) in [("minimum", i32::MIN), ("maximum", i32::MAX)] {
+                strict.entry(keyword).or_insert(limit.into());
+            }
+        }
+        Some(format) if FORMATS.contains(&format) => {
+            strict.insert("format".to_owned(), format.into());
+        }
+        _ => {}
+    }
+}
+
+/// What is no field of an object is refused, unless the object keeps what it does not know.
+fn fields(schema: &Map<String, Value>, strict: &mut Map<String, Value>, preserves: bool) {
+    if let Some(Value::Object(properties)) = schema.get("properties") {
+        let properties = properties.iter();
+        let properties = properties.map(|(name, schema)| (name.clone(), node(schema)));
+        strict.insert("properties".to_owned(), Value::Object(properties.collect()));
+    }
+    match schema.get("additionalProperties") {
+        Some(Value::Bool(true)) => {}
+        Some(values @ Value::Object(_)) => {
+            strict.insert("additionalProperties".to_owned(), node(values));
+        }
+        _ if preserves => {}
+        _ if schema
+            .get("type")
+            .is_some_and(|of_type| of_type == "object") =>
+        {
+            strict.insert("additionalProperties".to_owned(), Value::Bool(false));
+        }
+        _ => {}
+    }
+}
+
+fn items(schema: &Map<String, Value>, strict: &mut Map<String, Value>) {
+    if let Some(of) = schema.get("items") {
+        strict.insert("items".to_owned(), node(of));
+    }
+    match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
+        Some("set") => {
+            strict.insert("uniqueItems".to_owned(), Value::Bool(true));
+        }
+        Some("map") => {
+            let keys = schema.get(MAP_KEYS).cloned().unwrap_or_default();
+            strict.insert(MAP_KEYS.to_owned(), keys);
+        }
+        _ => {}
+    }
+}
