@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
-use jsonschema::{Draft, Keyword, ValidationError};
 use kube_cel::{CompiledSchema, RootContext, apply_defaults, compile_schema};
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ use crate::builtin;
 use crate::crds::Crds;
 use crate::report::Report;
 use crate::resource::{Gvk, Problem};
-use crate::schema;
+use crate::{keywords, schema};
 
 /// Names that are listed where none is near the one that is unknown.
 const LISTED: usize = 16;
@@ -39,9 +39,6 @@ struct Made {
     validator: jsonschema::Validator,
     rules: CompiledSchema,
 }
-
-/// Items of a list that is a map must not have the same key.
-struct MapKeys(Vec<String>);
 
 // === impl Checker ===
 
@@ -124,11 +121,8 @@ impl std::fmt::Debug for Checker {
 impl Made {
     fn new(schema: &Value) -> Result<Self, String> {
         let strict = schema::strict(schema);
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft4)
-            .with_keyword(schema::MAP_KEYS, map_keys)
-            .build(&strict)
-            .map_err(|e| format!("its CRD's schema: {e}"))?;
+        let validator =
+            keywords::validator(&strict).map_err(|e| format!("its CRD's schema: {e}"))?;
         Ok(Self {
             defaults: schema.clone(),
             strict,
@@ -272,50 +266,5 @@ fn cut(what: &str) -> String {
     match what.char_indices().nth(SAID) {
         Some((end, _)) => format!("{}…", &what[..end]),
         None => what.to_owned(),
-    }
-}
-
-// === impl MapKeys ===
-
-fn map_keys<'a>(
-    _: &'a Map<String, Value>,
-    keys: &'a Value,
-    _: Location,
-) -> Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'a>> {
-    let keys = keys.as_array().into_iter().flatten();
-    let keys = keys.filter_map(Value::as_str).map(ToOwned::to_owned);
-    Ok(Box::new(MapKeys(keys.collect())))
-}
-
-impl MapKeys {
-    /// The key that a second item has.
-    fn twice(&self, list: &Value) -> Option<String> {
-        let items = list.as_array()?;
-        let key = |item: &Value| -> Vec<Value> {
-            self.0
-                .iter()
-                .map(|name| item[name.as_str()].clone())
-                .collect()
-        };
-        let keys: Vec<Vec<Value>> = items.iter().map(key).collect();
-        let at = (1..keys.len()).find(|&at| keys[..at].contains(&keys[at]))?;
-        let named = self.0.iter().zip(&keys[at]);
-        let named: Vec<String> = named
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect();
-        Some(named.join(", "))
-    }
-}
-
-impl<'i> Keyword<'i> for MapKeys {
-    fn validate(&self, list: &'i Value) -> Result<(), ValidationError<'i>> {
-        match self.twice(list) {
-            Some(key) => Err(ValidationError::custom(format!("two items have {key}"))),
-            None => Ok(()),
-        }
-    }
-
-    fn is_valid(&self, list: &'i Value) -> bool {
-        self.twice(list).is_none()
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 pub mod builtin;
 pub mod check;
 pub mod crds;
+pub mod keywords;
 pub mod kustomize;
 pub mod report;
 pub mod resource;

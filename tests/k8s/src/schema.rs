@@ -1,24 +1,22 @@
 //! A CRD's structural schema as JSON Schema: strict, as an API server is that is asked to refuse what it does not know.
 //!
-//! Pure. A structural schema says types and fields once, outside of `allOf`, `anyOf`, `oneOf` and `not`; what these hold only
-//! narrows values, so that they are taken over as they are, and everything else is closed.
+//! Pure. A structural schema says types and fields once, outside of `allOf`, `anyOf`, `oneOf` and `not`: there every object is
+//! closed. What these four hold only narrows values, and is taken over.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// Checked by a keyword of our own, which JSON Schema lacks: no two items have the same key.
-pub const MAP_KEYS: &str = "x-kubernetes-list-map-keys";
+use crate::keywords::{MAP_KEYS, PATTERN};
 
 const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
 const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 
 /// What narrows a value, and means the same in both.
-const SAME: [&str; 20] = [
+const SAME: [&str; 15] = [
     "type",
     "enum",
-    "pattern",
     "required",
     "minimum",
     "maximum",
@@ -32,18 +30,22 @@ const SAME: [&str; 20] = [
     "uniqueItems",
     "minProperties",
     "maxProperties",
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "not",
 ];
 
 /// The formats that mean the same in both. Others are notes, or for CEL.
 const FORMATS: [&str; 6] = ["date", "date-time", "ipv4", "ipv6", "uri", "uuid"];
 
+/// What becomes of fields that a part of a schema does not name.
+#[derive(Clone, Copy, PartialEq)]
+enum Unknown {
+    Refused,
+    /// A branch of `allOf` and the like names only those that it narrows.
+    Ignored,
+}
+
 /// The schema of a whole resource.
 pub fn strict(schema: &Value) -> Value {
-    let mut strict = node(schema);
+    let mut strict = node(schema, Unknown::Refused);
     // Of the metadata a CRD may narrow the name; its fields are the API server's.
     strict["properties"]["apiVersion"] = json!({"type": "string"});
     strict["properties"]["kind"] = json!({"type": "string"});
@@ -58,7 +60,7 @@ pub fn strict(schema: &Value) -> Value {
 /// What a manifest may say about itself. What only the API server writes is left out.
 fn metadata(narrowed: &Value) -> Value {
     let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
-    let mut name = node(&narrowed["properties"]["name"]);
+    let mut name = node(&narrowed["properties"]["name"], Unknown::Refused);
     name["type"] = json!("string");
     json!({
         "type": "object",
@@ -76,7 +78,7 @@ fn metadata(narrowed: &Value) -> Value {
     })
 }
 
-fn node(schema: &Value) -> Value {
+fn node(schema: &Value, unknown: Unknown) -> Value {
     let mut strict = Map::new();
     let Value::Object(schema) = schema else {
         return Value::Object(strict);
@@ -86,6 +88,10 @@ fn node(schema: &Value) -> Value {
             strict.insert(keyword.to_owned(), value.clone());
         }
     }
+    if let Some(pattern) = schema.get("pattern") {
+        strict.insert(PATTERN.to_owned(), pattern.clone());
+    }
+    alternatives(schema, &mut strict);
     let is = |keyword: &str| schema.get(keyword) == Some(&Value::Bool(true));
     if is(INT_OR_STRING) {
         strict.insert("type".to_owned(), json!(["integer", "string"]));
@@ -94,7 +100,12 @@ fn node(schema: &Value) -> Value {
         allow_null(&mut strict);
     }
     format(schema, &mut strict);
-    fields(schema, &mut strict, is(PRESERVES));
+    let unknown_here = if is(PRESERVES) {
+        Unknown::Ignored
+    } else {
+        unknown
+    };
+    fields(schema, &mut strict, unknown, unknown_here);
     if is(EMBEDDED) {
         // A resource within: it has what every resource has.
         let mut properties = strict.remove("properties").unwrap_or_else(|| json!({}));
@@ -105,8 +116,20 @@ fn node(schema: &Value) -> Value {
         }
         strict.insert("properties".to_owned(), properties);
     }
-    items(schema, &mut strict);
+    items(schema, &mut strict, unknown);
     Value::Object(strict)
+}
+
+fn alternatives(schema: &Map<String, Value>, strict: &mut Map<String, Value>) {
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        if let Some(Value::Array(branches)) = schema.get(keyword) {
+            let branches = branches.iter().map(|branch| node(branch, Unknown::Ignored));
+            strict.insert(keyword.to_owned(), branches.collect());
+        }
+    }
+    if let Some(not) = schema.get("not") {
+        strict.insert("not".to_owned(), node(not, Unknown::Ignored));
+    }
 }
 
 fn allow_null(strict: &mut Map<String, Value>) {
@@ -134,18 +157,23 @@ fn format(schema: &Map<String, Value>, strict: &mut Map<String, Value>) {
 }
 
 /// What is no field of an object is refused, unless the object keeps what it does not know.
-fn fields(schema: &Map<String, Value>, strict: &mut Map<String, Value>, preserves: bool) {
+fn fields(
+    schema: &Map<String, Value>,
+    strict: &mut Map<String, Value>,
+    below: Unknown,
+    here: Unknown,
+) {
     if let Some(Value::Object(properties)) = schema.get("properties") {
         let properties = properties.iter();
-        let properties = properties.map(|(name, schema)| (name.clone(), node(schema)));
+        let properties = properties.map(|(name, schema)| (name.clone(), node(schema, below)));
         strict.insert("properties".to_owned(), Value::Object(properties.collect()));
     }
     match schema.get("additionalProperties") {
         Some(Value::Bool(true)) => {}
         Some(values @ Value::Object(_)) => {
-            strict.insert("additionalProperties".to_owned(), node(values));
+            strict.insert("additionalProperties".to_owned(), node(values, below));
         }
-        _ if preserves => {}
+        _ if here == Unknown::Ignored => {}
         _ if schema
             .get("type")
             .is_some_and(|of_type| of_type == "object") =>
@@ -156,9 +184,9 @@ fn fields(schema: &Map<String, Value>, strict: &mut Map<String, Value>, preserve
     }
 }
 
-fn items(schema: &Map<String, Value>, strict: &mut Map<String, Value>) {
+fn items(schema: &Map<String, Value>, strict: &mut Map<String, Value>, unknown: Unknown) {
     if let Some(of) = schema.get("items") {
-        strict.insert("items".to_owned(), node(of));
+        strict.insert("items".to_owned(), node(of, unknown));
     }
     match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("set") => {

@@ -107,7 +107,7 @@ fn what_is_wrong_is_refused_with_its_path() {
         ),
         (
             "{color: Red, tracks: [{name: A}]}",
-            "spec.tracks[0].name: it does not match \"^[a-z]+$\"",
+            "spec.tracks[0].name: does not match ^[a-z]+$",
         ),
         (
             "{color: Red, when: {}}",
