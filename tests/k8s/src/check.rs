@@ -4,6 +4,7 @@
 //! Nothing is skipped in silence: what there is no schema for is a problem, or counted as not checked.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use jsonschema::ValidationError;
@@ -61,39 +62,44 @@ impl Checker {
                 report.problems.push(problem);
                 continue;
             };
-            let schema = self.crds.as_ref().and_then(|crds| crds.schema(&gvk));
-            match (schema, &self.crds) {
-                (Some(schema), _) => {
-                    *report.checked.entry(gvk.clone()).or_default() += 1;
-                    let made = match self.made.entry(gvk.clone()) {
-                        std::collections::btree_map::Entry::Occupied(made) => made.into_mut(),
-                        std::collections::btree_map::Entry::Vacant(free) => match Made::new(schema)
-                        {
-                            Ok(made) => free.insert(made),
-                            Err(e) => {
-                                report.problems.push(Problem::new(resource, "", e));
-                                continue;
-                            }
-                        },
-                    };
-                    report
-                        .problems
-                        .extend(made.check(&self.rules, &gvk, resource));
-                }
-                _ if builtin::is_builtin(&gvk) => {
-                    *report.checked.entry(gvk).or_default() += 1;
-                    builtins.push(resource);
-                }
-                (None, None) => *report.unchecked.entry(gvk).or_default() += 1,
-                (None, Some(crds)) => {
-                    let folder = crds.folder.display();
-                    let what = format!("{folder} has no CRD that serves {gvk}: not checked");
-                    report.problems.push(Problem::new(resource, "", what));
-                }
+            let has_crd = self.has_crd(&gvk);
+            if !has_crd && !builtin::is_builtin(&gvk) && self.crds.is_none() {
+                *report.unchecked.entry(gvk).or_default() += 1;
+                continue;
+            }
+            *report.checked.entry(gvk.clone()).or_default() += 1;
+            if !has_crd && builtin::is_builtin(&gvk) {
+                builtins.push(resource);
+                continue;
+            }
+            match self.made(&gvk) {
+                Ok((made, rules)) => report.problems.extend(made.check(rules, &gvk, resource)),
+                Err(e) => report.problems.push(Problem::new(resource, "", e)),
             }
         }
         report.problems.extend(self.builtins(&builtins));
         report
+    }
+
+    fn has_crd(&self, gvk: &Gvk) -> bool {
+        let crds = self.crds.as_ref();
+        crds.is_some_and(|crds| crds.schema(gvk).is_some())
+    }
+
+    /// What checks this kind, and what runs its rules.
+    fn made(&mut self, gvk: &Gvk) -> Result<(&Made, &kube_cel::Validator), String> {
+        let made = match self.made.entry(gvk.clone()) {
+            Entry::Occupied(made) => made.into_mut(),
+            Entry::Vacant(free) => {
+                let crds = self.crds.as_ref().ok_or("there are no CRDs")?;
+                let schema = crds.schema(gvk).ok_or_else(|| {
+                    let folder = crds.folder.display();
+                    format!("{folder} has no CRD that serves {gvk}: not checked")
+                })?;
+                free.insert(Made::new(schema)?)
+            }
+        };
+        Ok((made, &self.rules))
     }
 
     fn builtins(&self, resources: &[&Value]) -> Vec<Problem> {

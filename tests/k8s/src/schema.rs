@@ -35,6 +35,11 @@ const SAME: [&str; 15] = [
 /// The formats that mean the same in both. Others are notes, or for CEL.
 const FORMATS: [&str; 6] = ["date", "date-time", "ipv4", "ipv6", "uri", "uuid"];
 
+/// What a resource may be called: a DNS subdomain.
+const NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// What a label may say.
+const LABEL: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
 /// What becomes of fields that a part of a schema does not name.
 #[derive(Clone, Copy, PartialEq)]
 enum Unknown {
@@ -59,17 +64,18 @@ pub fn strict(schema: &Value) -> Value {
 
 /// What a manifest may say about itself. What only the API server writes is left out.
 fn metadata(narrowed: &Value) -> Value {
-    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
-    let mut name = node(&narrowed["properties"]["name"], Unknown::Refused);
-    name["type"] = json!("string");
+    let texts = |of: Value| json!({"type": "object", "additionalProperties": of});
+    let narrowed = node(&narrowed["properties"]["name"], Unknown::Refused);
+    let name = json!({"type": "string", "maxLength": 253, PATTERN: NAME, "allOf": [narrowed]});
+    let label = json!({"type": "string", "maxLength": 63, PATTERN: LABEL});
     json!({
         "type": "object",
         "properties": {
             "name": name,
             "generateName": {"type": "string"},
             "namespace": {"type": "string"},
-            "labels": texts,
-            "annotations": texts,
+            "labels": texts(label),
+            "annotations": texts(json!({"type": "string"})),
             "finalizers": {"type": "array", "items": {"type": "string"}},
             "ownerReferences": {"type": "array", "items": {"type": "object"}},
         },
@@ -137,7 +143,9 @@ fn allow_null(strict: &mut Map<String, Value>) {
         let or_null = json!([of_type, "null"]);
         strict.insert("type".to_owned(), or_null);
     }
-    if let Some(Value::Array(values)) = strict.get_mut("enum") {
+    if let Some(Value::Array(values)) = strict.get_mut("enum")
+        && !values.contains(&Value::Null)
+    {
         values.push(Value::Null);
     }
 }

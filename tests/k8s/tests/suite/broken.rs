@@ -38,6 +38,42 @@ pub fn broken(all: &[Value], name: &str, (parent, key, value): Break<'_>) -> Val
     broken
 }
 
+/// Every object in a document, by its JSON pointer.
+fn objects(at: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            found.push(at.to_owned());
+            for (name, value) in fields {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                objects(&format!("{at}/{name}"), value, found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                objects(&format!("{at}/{index}"), value, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The objects that take a field that nobody knows.
+pub fn free(checker: &mut Checker, all: &[Value]) -> Vec<String> {
+    let mut free = Vec::new();
+    for resource in all {
+        let name = resource::name(resource);
+        let mut found = Vec::new();
+        objects("", resource, &mut found);
+        for at in found {
+            let broken = broken(all, &name, (&at, "unheard-of", "[1]"));
+            if checker.check(&[broken]).problems.is_empty() {
+                free.push(format!("{name} {at}"));
+            }
+        }
+    }
+    free
+}
+
 /// The right ones pass, and each broken one is refused in the expected words.
 pub fn check(checker: &mut Checker, all: &[Value], breaks: &[(&str, Break<'_>, &str)]) {
     let report = checker.check(all);

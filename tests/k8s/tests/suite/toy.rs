@@ -159,6 +159,14 @@ fn what_every_resource_has_is_checked() {
             "{apiVersion: toy.example.com/v1, kind: Signal, metadata: {name: s}, spec: {color: Red}, sepc: {}}",
             "Signal/s: unknown field \"sepc\"; did you mean \"spec\"?",
         ),
+        (
+            "{apiVersion: toy.example.com/v1, kind: Signal, metadata: {name: My_Signal}, spec: {color: Red}}",
+            "Signal/My_Signal: metadata.name: does not match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        ),
+        (
+            "{apiVersion: toy.example.com/v1, kind: Signal, metadata: {name: s, labels: {a: 'b c'}}, spec: {color: Red}}",
+            "Signal/s: metadata.labels.a: does not match ^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        ),
         ("{kind: Signal}", "Signal/?: has no apiVersion or no kind"),
     ] {
         assert_eq!(problems(resource), [expected], "{resource}");

@@ -1,8 +1,6 @@
 //! Kubernetes' own kinds, by the tool that make installs.
 
-mod common;
-
-use common::{check, manifests};
+use crate::broken::{check, manifests};
 use pointsman_k8s::builtin::tool;
 use pointsman_k8s::check::Checker;
 
