@@ -69,13 +69,15 @@ run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C end
 	@cargo build --package pointsman-tests --bin serve
 	@exec $(TARGET_DIR)/debug/serve
 
-test: check k8s-check build $(VENV)/.installed $(ENVOY_READY) ## Formatting, lints, unit tests, manifests, and the suite against a real Envoy
+test: check build $(VENV)/.installed $(ENVOY_READY) $(KUBECTL_READY) ## Formatting, lints, unit tests, manifests, and the suite against a real Envoy
 	@echo '== fetching every dependency, other platforms'\'' too: their licences are checked'
 	@cargo fetch --quiet --locked
 	@echo '== unit tests, then real Envoys and real HTTP providers, $(SCENES) scenes at once'
 	@cargo test --quiet --workspace $(if $(OLD_ENVOY),--test suite) -- --test-threads=$(SCENES) $(if $(OLD_ENVOY),$(MAIN_CASES))
+	@# With the tests it was built: `make k8s-check` alone would compile its dependencies anew, with fewer features.
+	@$(if $(OLD_ENVOY),,echo '== Kubernetes manifests'; $(TARGET_DIR)/debug/k8s-check)
 	@echo
-	@echo 'All passed: formatting, lints (native and Wasm), unit tests, real-Envoy suite. Next: make run, make bench'
+	@echo 'All passed: formatting, lints (native and Wasm), unit tests, $(if $(OLD_ENVOY),,Kubernetes manifests, )real-Envoy suite. Next: make run, make bench'
 
 check: toolchain ## Formatting and lints, native and Wasm
 	@echo '== formatting'
