@@ -1,5 +1,6 @@
 //! The manifests: what a mesh makes of them does the main job on a real Envoy, and says what `envoy/` says.
 
+mod envoy_gateway;
 mod istio;
 mod shared;
 
