@@ -62,6 +62,8 @@ pub struct Options {
     pub client_keys: Vec<(String, String)>,
     /// Instead of `ENVOY` or the one that `make` installed.
     pub envoy: Option<PathBuf>,
+    /// A folder in the layout of `envoy/`, instead of `ENVOY_CONFIG` or that one.
+    pub source: Option<PathBuf>,
     /// Provider ports that lead elsewhere than to the scripted providers, by cluster.
     pub ports: Vec<(&'static str, u16)>,
     /// Paths before what an SDK's base URL has by default, by cluster.
@@ -79,6 +81,7 @@ impl Default for Options {
             concurrency: 1,
             client_keys: Vec::new(),
             envoy: None,
+            source: None,
             ports: Vec::new(),
             bases: Vec::new(),
             own_paths: false,
@@ -133,6 +136,9 @@ impl Gateway {
             None => envoy::find()?,
         };
         let mut settings = Settings::for_test(run_dir(name), envoy::version(&binary)?)?;
+        if let Some(source) = options.source {
+            settings.source = source;
+        }
         settings.policy = PolicySource::Text(options.policy);
         settings.client_keys = options
             .client_keys

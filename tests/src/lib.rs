@@ -7,6 +7,7 @@ pub mod envoy;
 pub mod gateway;
 pub mod health;
 pub mod http2;
+pub mod k8s;
 pub mod load;
 pub mod others;
 pub mod policy_file;

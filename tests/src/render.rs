@@ -270,14 +270,15 @@ impl Settings {
         })
     }
 
-    /// For a test: everything on loopback, ports picked by Envoy, the shipped policy, no provider configured.
+    /// For a test: everything on loopback, ports picked by Envoy, the shipped policy, no provider configured. From `ENVOY_CONFIG`,
+    /// a folder in the layout of `envoy/`, instead of that.
     pub fn for_test(out_dir: impl Into<PathBuf>, version: Version) -> Result<Self, String> {
         let root = root();
         Ok(Settings {
             address: IpAddr::from([127, 0, 0, 1]),
             port: 0,
             admin_port: 0,
-            source: root.join("envoy"),
+            source: var("ENVOY_CONFIG")?.map_or_else(|| root.join("envoy"), PathBuf::from),
             out_dir: out_dir.into(),
             wasm: wasm()?,
             policy: PolicySource::File(root.join("envoy/policy.yaml")),
@@ -431,10 +432,13 @@ pub fn render_policy(settings: &Settings) -> Result<Notes, String> {
 
 /// Where the policy is in ecds/router.yaml.
 const POLICY_AT: &str = "resources.0.typed_config.config.configuration.value";
+const POLICY_TYPE_AT: &str = "resources.0.typed_config.config.configuration.@type";
 
 /// Hands Envoy this text as the policy, valid or not.
 pub fn write_policy(settings: &Settings, json: &str) -> Result<(), String> {
     let mut doc = Doc::load(settings, "ecds/router.yaml")?;
+    // It may be a `Struct`, which holds no text.
+    *doc.at(POLICY_TYPE_AT)? = "type.googleapis.com/google.protobuf.StringValue".into();
     *doc.at(POLICY_AT)? = json.into();
     write_doc(settings, "ecds/router.yaml", &doc)
 }
@@ -616,13 +620,12 @@ fn clusters(settings: &Settings) -> Result<Doc, String> {
                 list.push(copy);
             }
         }
-        let place = if endpoint.role == Role::Classifier {
-            cluster.clone()
-        } else {
-            format!("{cluster}_endpoints")
+        let at = |list: &[Value], name: &str| {
+            named(list, name).ok_or_else(|| format!("clusters.yaml: no cluster `{name}`"))
         };
-        let at =
-            named(list, &place).ok_or_else(|| format!("clusters.yaml: no cluster `{place}`"))?;
+        let own = at(list, cluster)?;
+        let place = list.get(own).and_then(first_member).map(str::to_owned);
+        let at = place.map_or(Ok(own), |place| at(list, &place))?;
         if let (Some(to), Some(cluster)) = (endpoint.place(), list.get_mut(at)) {
             lead_to(cluster, to)?;
         }
@@ -641,7 +644,7 @@ fn clusters(settings: &Settings) -> Result<Doc, String> {
 }
 
 /// Where Debian, Red Hat, SUSE and Alpine keep the authorities that the system trusts.
-const CA_BUNDLES: [&str; 4] = [
+pub(crate) const CA_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -692,7 +695,9 @@ fn lead_to(cluster: &mut Value, to: &Place) -> Result<(), String> {
         *doc.at("transport_socket.typed_config.common_tls_context.validation_context.match_typed_subject_alt_names")? =
             serde_norway::to_value(names).map_err(|e| e.to_string())?;
     } else {
-        doc.root()?.remove("transport_socket");
+        for socket in ["transport_socket", "transport_socket_matches"] {
+            doc.root()?.remove(socket);
+        }
         // Without TLS nothing negotiates HTTP/2.
         let protocol = doc
             .at("typed_extension_protocol_options")?
@@ -710,8 +715,17 @@ fn lead_to(cluster: &mut Value, to: &Place) -> Result<(), String> {
     Ok(())
 }
 
+/// The first cluster of an aggregate: a provider's endpoints. `None`: it is no aggregate.
+pub(crate) fn first_member(cluster: &Value) -> Option<&str> {
+    let members = cluster
+        .get("cluster_type")?
+        .get("typed_config")?
+        .get("clusters")?;
+    members.get(0)?.as_str()
+}
+
 /// Replaces every string that is exactly `from`.
-fn rename(value: &mut Value, from: &str, to: &str) {
+pub(crate) fn rename(value: &mut Value, from: &str, to: &str) {
     match value {
         Value::String(text) if text == from => to.clone_into(text),
         Value::Sequence(list) => list.iter_mut().for_each(|v| rename(v, from, to)),

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::executable;
 use crate::resource::{Gvk, Problem};
+use pointsman_tests::k8s::kustomize::executable;
 
 /// The API groups that a cluster has without any CRD. Other `*.k8s.io` ones are CRDs'.
 const GROUPS: [&str; 22] = [
@@ -46,7 +46,7 @@ pub fn is_builtin(gvk: &Gvk) -> bool {
 
 /// Where make installs it, or the one of the `PATH`.
 pub fn tool() -> Option<PathBuf> {
-    executable(".venv/bin/kubernetes-validate", "kubernetes-validate")
+    executable(".venv/bin", "kubernetes-validate")
 }
 
 /// What is wrong with them, the first mistake of each. `Err`: they could not be checked.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pointsman_tests::render::root;
 use serde_json::Value;
 
 use crate::kustomize::documents;
 use crate::resource::Gvk;
-use crate::{root, var};
 
 /// Beside the checkout, where `CRDS` names no other folder.
 pub const DEFAULT: &str = "../shared/data/crds";
@@ -28,7 +28,9 @@ pub struct Crds {
 
 /// The folder that is named, or by `CRDS`, or the default if it is there. `Err`: the one that is named is none.
 pub fn folder(named: Option<PathBuf>) -> Result<Option<PathBuf>, String> {
-    match named.or_else(|| var("CRDS")) {
+    // Empty is as if it were not there, as make exports it.
+    let of_environment = std::env::var_os("CRDS").filter(|folder| !folder.is_empty());
+    match named.or(of_environment.map(PathBuf::from)) {
         Some(folder) if folder.is_dir() => Ok(Some(folder)),
         Some(folder) => Err(format!("CRDs: {} is no folder", folder.display())),
         None => Ok(Some(root().join(DEFAULT)).filter(|folder| folder.is_dir())),

@@ -1,55 +1,20 @@
-//! What a folder's kustomization builds, by `kubectl kustomize`: no cluster is asked for anything.
+//! What a folder's kustomization builds, by `kubectl kustomize`.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use pointsman_tests::k8s::kustomize;
+use pointsman_tests::render::root;
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::{executable, root, var};
 
 /// The names that kustomize looks for.
 const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// Why there are no resources.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    #[error(
-        "kubectl is missing: `make k8s-check` installs one on linux x86-64; elsewhere https://kubernetes.io/docs/tasks/tools, or name one: KUBECTL=/path/to/kubectl"
-    )]
-    NoKubectl,
-    #[error("{kubectl}: {error}")]
-    NotRun { kubectl: String, error: io::Error },
-    /// What kubectl says on standard error.
-    #[error("{0}")]
-    Refused(String),
-    #[error("kubectl wrote what is no YAML: {0}")]
-    NotYaml(#[from] serde_norway::Error),
-}
-
 /// The resources of a folder, in kustomize's order. None is no error: a folder may hold what others build from.
-pub fn build(folder: &Path) -> Result<Vec<Value>, BuildError> {
-    let kubectl = kubectl().ok_or(BuildError::NoKubectl)?;
-    let output = Command::new(&kubectl)
-        .arg("kustomize")
-        .arg(folder)
-        .output()
-        .map_err(|error| BuildError::NotRun {
-            kubectl: kubectl.display().to_string(),
-            error,
-        })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(BuildError::Refused(said.trim().to_owned()));
-    }
-    Ok(documents(&String::from_utf8_lossy(&output.stdout))?)
-}
-
-/// `KUBECTL`, or the one that make installed, or the one of the `PATH`.
-pub fn kubectl() -> Option<PathBuf> {
-    var("KUBECTL").or_else(|| executable(".venv/kubectl/kubectl", "kubectl"))
+pub fn build(folder: &Path) -> Result<Vec<Value>, String> {
+    documents(&kustomize::text(folder)?).map_err(|e| format!("kubectl wrote what is no YAML: {e}"))
 }
 
 /// Every folder under this one that builds by itself: a component builds only as part of another.

@@ -20,6 +20,7 @@ mod failover;
 mod fit;
 mod formats;
 mod hostile;
+mod k8s;
 mod main_job;
 mod metrics;
 mod misconfigured;

@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use pointsman_k8s::builtin;
 use pointsman_k8s::check::Checker;
 use pointsman_k8s::crds::{self, Crds};
 use pointsman_k8s::kustomize::{build, folders, shown};
 use pointsman_k8s::report::Total;
-use pointsman_k8s::{builtin, root};
+use pointsman_tests::render::root;
 
 const USAGE: &str = "\
 k8s-check [--crds DIR] [FOLDER…]
