@@ -4,3 +4,16 @@
 pub mod istio;
 pub mod kustomize;
 pub mod layout;
+
+use std::path::Path;
+
+/// Builds a variant by its name, and writes what its proxy is served into `dir`.
+pub fn write(name: &str, dir: &Path) -> Result<(), String> {
+    match name {
+        "istio-gateway" => istio::write(&istio::GATEWAY, dir),
+        "istio-sidecar" => istio::write(&istio::SIDECAR, dir),
+        _ => Err(format!("no configuration {name:?}; there are: {NAMES}")),
+    }
+}
+
+const NAMES: &str = "istio-gateway, istio-sidecar";
