@@ -105,6 +105,18 @@ fn agrees(policy: &Value, cluster: &Value, host: &str) {
     assert_eq!(policy["tls"]["sni"], host);
 }
 
+/// An application without Pointsman may call a provider itself.
+#[test]
+fn tls_to_providers_is_the_labelled_pods_alone() {
+    let manifests = build(SIDECAR.folder);
+    for rule in of_kind(&manifests, "DestinationRule") {
+        for (key, value) in SIDECAR.proxy.labels {
+            let labels = &rule["spec"]["workloadSelector"]["matchLabels"];
+            assert_eq!(labels[*key], *value);
+        }
+    }
+}
+
 /// The listener and the routes that are patched are those of our port.
 #[test]
 fn the_generated_door_is_that_of_the_manifests() {
