@@ -145,24 +145,6 @@ fn the_generated_door_is_that_of_the_manifests() {
     assert_eq!(service["metadata"]["namespace"], SIDECAR.proxy.namespace);
 }
 
-/// It stands twice: in the policy's list, and where kustomize can find it.
-#[test]
-fn the_classifiers_host_is_the_policys() {
-    let read = |path: &str| -> Value {
-        let text = std::fs::read_to_string(render::root().join(path)).expect(path);
-        serde_norway::from_str(&text).expect("YAML")
-    };
-    let parts = read("k8s/istio/common/parts.yaml");
-    let shared = read("k8s/shared/pointsman.yaml");
-    let steps = shared["policy"]["classify"].as_sequence().expect("steps");
-    let hosts: Vec<&Value> = steps
-        .iter()
-        .filter_map(|s| s.get("llm"))
-        .map(|l| &l["host"])
-        .collect();
-    assert_eq!(hosts, [&parts["classifier_host"]]);
-}
-
 /// The pods that hold the keys are where SDS looks for them.
 #[test]
 fn volumes_are_where_secrets_are_looked_for() {
