@@ -262,10 +262,9 @@ fn extension(extensions: &[Value], name: &str, role: &str) -> Result<Value, Stri
         .ok_or_else(|| format!("no extension config {name:?}"))?
         .clone();
     *at(&mut extension, "name") = role.into();
-    let vm = at(
-        at(at(&mut extension, "typed_config"), "config"),
-        "vm_config",
-    );
+    let plugin = at(at(&mut extension, "typed_config"), "config");
+    *at(plugin, "name") = role.into();
+    let vm = at(plugin, "vm_config");
     if vm["code"].get("remote").is_none() {
         return Err(format!("{name:?}: its code is not fetched from a registry"));
     }
