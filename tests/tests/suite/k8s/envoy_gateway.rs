@@ -12,17 +12,40 @@ use pointsman_tests::k8s::envoy_gateway::{self, DOOR, ROUTER, SYSTEM_CA, Served}
 use pointsman_tests::k8s::kustomize;
 use pointsman_tests::port::free_port;
 use pointsman_tests::render::{self, Settings};
-use pointsman_tests::upstream::{Behaviour, Seen, Upstream, refused_port};
+use pointsman_tests::upstream::{Behaviour, Upstream, refused_port};
 use serde_json::{Value, json};
 
-/// In the order of the chat rule's backends, and of tier `fast`; each with the header of its key.
-const PROVIDERS: [(&str, &str, &str); 3] = [
-    ("openai", "authorization", "Bearer "),
-    ("anthropic", "x-api-key", ""),
-    ("gemini", "x-goog-api-key", ""),
+/// A provider: its place among the chat rule's backends, and the header of its key.
+struct Provider {
+    backend: usize,
+    name: &'static str,
+    header: &'static str,
+    prefix: &'static str,
+}
+
+const fn provider(
+    backend: usize,
+    name: &'static str,
+    header: &'static str,
+    prefix: &'static str,
+) -> Provider {
+    Provider {
+        backend,
+        name,
+        header,
+        prefix,
+    }
+}
+
+/// Those of tier `fast` in their order, and the example's.
+const PROVIDERS: [Provider; 4] = [
+    provider(0, "openai", "authorization", "Bearer "),
+    provider(1, "anthropic", "x-api-key", ""),
+    provider(2, "gemini", "x-goog-api-key", ""),
+    provider(4, "mistral", "authorization", "Bearer "),
 ];
 
-/// The overlay's change: every provider on loopback, in OpenAI's format.
+/// A change to the example: every provider on loopback, in OpenAI's format.
 const CHANGE: &str = "
 apiVersion: pointsman/v1
 kind: Pointsman
@@ -34,11 +57,22 @@ policy:
     openai: {host: localhost}
     anthropic: {host: localhost, api: openai}
     gemini: {host: localhost, api: openai}
+    mistral: {host: localhost}
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {name: mistral, namespace: pointsman}
+spec: {endpoints: [{fqdn: {hostname: localhost, port: 443}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: mistral, namespace: pointsman}
+spec: {validation: {hostname: localhost}}
 ";
 
 struct Gateway {
     envoy: Envoy,
-    upstreams: [Upstream; 3],
+    upstreams: [Upstream; 4],
     served: Served,
     dir: PathBuf,
 }
@@ -59,7 +93,7 @@ fn manifests(dir: &Path) -> Vec<serde_norway::Value> {
     write(parts.join("change.yaml"), CHANGE);
     write(
         parts.join("kustomization.yaml"),
-        "resources: [../../../../k8s/envoy-gateway/base]\npatches: [{path: change.yaml}]\n",
+        "resources: [../../../../k8s/examples/envoy-gateway/doc]\npatches: [{path: change.yaml}]\n",
     );
     write(
         dir.join("kustomization.yaml"),
@@ -118,7 +152,7 @@ fn lead_to(cluster: &mut Value, port: u16) {
 }
 
 fn secrets() -> Vec<Value> {
-    let keys = PROVIDERS.map(|(name, _, _)| name);
+    let keys = PROVIDERS.map(|provider| provider.name);
     let keys = keys.into_iter().chain(["classifier"]).map(|name| {
         json!({
             "name": envoy_gateway::credential(name),
@@ -134,11 +168,12 @@ impl Gateway {
     async fn start(name: &str, change: impl FnOnce(&mut Served)) -> Self {
         let run = std::process::id();
         let dir = render::root().join(format!("target/tests/eg-{name}-{run}"));
-        let upstreams = PROVIDERS.map(|(name, _, _)| Upstream::start(name).expect("a provider"));
+        let upstreams =
+            PROVIDERS.map(|provider| Upstream::start(provider.name).expect("a provider"));
         let mut served = envoy_gateway::served(&manifests(&dir)).expect("every patch applies");
-        for (n, upstream) in upstreams.iter().enumerate() {
+        for (upstream, provider) in upstreams.iter().zip(PROVIDERS) {
             let port = free_port();
-            lead_to(endpoints(&mut served, n), port);
+            lead_to(endpoints(&mut served, provider.backend), port);
             tls_end(&mut served, upstream, port);
         }
         change(&mut served);
@@ -215,14 +250,20 @@ fn says(reply: &Reply, content: &str, attempts: &str) {
 }
 
 /// Its own key in its own header, no other provider's, and nothing of the client's.
-fn has_its_own_key(seen: &Seen, (name, header, prefix): (&str, &str, &str)) {
-    assert_eq!(seen.header(header), format!("{prefix}{}", key_of(name)));
-    let others = PROVIDERS.map(|(_, header, _)| header);
-    for other in others.into_iter().filter(|other| *other != header) {
-        assert_eq!(seen.header(other), "", "{name} got {other}");
+fn has_its_own_key(upstream: &Upstream, provider: &Provider) {
+    let seen = upstream.last().expect("a request");
+    let name = provider.name;
+    for header in ["authorization", "x-api-key", "x-goog-api-key"] {
+        let key = format!("{}{}", provider.prefix, key_of(name));
+        let expected = if header == provider.header {
+            key
+        } else {
+            String::new()
+        };
+        assert_eq!(seen.header(header), expected, "{header} at {name}");
     }
     for client in ["cookie", "x-client-id", "x-gateway-destination-endpoint"] {
-        assert_eq!(seen.header(client), "", "{name} got {client}");
+        assert_eq!(seen.header(client), "", "{client} at {name}");
     }
     assert_eq!(seen.header("host"), "localhost");
 }
@@ -242,16 +283,19 @@ async fn one_shot_and_streamed_with_failover_and_each_providers_own_key() {
         ("x-client-id", "somebody"),
         ("x-gateway-destination-endpoint", "10.0.0.1:80"),
     ];
-    let [openai, anthropic, gemini] = &gateway.upstreams;
+    let [openai, anthropic, gemini, mistral] = &gateway.upstreams;
     for stream in [false, true] {
         openai.set(Behaviour::error(503));
         anthropic.set(Behaviour::error(429));
         let reply = gateway.post(&clients, &chat("auto", stream)).await;
         says(&reply, "gemini", "openai=503, anthropic=429, gemini=200");
-        for (upstream, provider) in [openai, anthropic, gemini].into_iter().zip(PROVIDERS) {
-            has_its_own_key(&upstream.last().expect("a request"), provider);
+        for (upstream, provider) in [openai, anthropic, gemini].into_iter().zip(&PROVIDERS) {
+            has_its_own_key(upstream, provider);
         }
     }
+    // The example's own provider and tier.
+    says(&gateway.ask("code", false).await, "mistral", "mistral=200");
+    has_its_own_key(mistral, &PROVIDERS[3]);
     // What is no chat, and what is wrong.
     let models = gateway.get("/v1/models").await;
     assert_eq!(models.status, 200, "{}", models.text());
@@ -341,4 +385,69 @@ async fn a_changed_policy_drains_the_listener_and_cuts_no_stream_in_the_drain_ti
         done && events > 60,
         "{events} events, the last of them [DONE]: {done}"
     );
+}
+
+#[tokio::test]
+async fn the_suites_scenes_run_on_it() {
+    let folder = super::folder("envoy-gateway");
+    let manifests = kustomize::build(&render::root().join("k8s/envoy-gateway"));
+    envoy_gateway::write_layout(&manifests.expect("builds"), &folder).expect("every patch applies");
+    super::does_the_main_job("envoy-gateway", folder).await;
+}
+
+/// A Gateway's listener is named by the patches: another name for it is enough.
+#[test]
+fn the_patches_follow_the_listeners_name() {
+    let dir = render::root().join(format!("target/tests/eg-listener-{}", std::process::id()));
+    std::fs::create_dir_all(dir.join("parts")).expect("a folder");
+    let write = |file: &str, text: &str| std::fs::write(dir.join(file), text).expect("written");
+    write(
+        "parts/kustomization.yaml",
+        r#"
+resources: [../../../../k8s/envoy-gateway/base]
+patches:
+- target: {kind: Gateway}
+  patch: '[{"op": "replace", "path": "/spec/listeners/0/name", "value": "https"}]'
+"#,
+    );
+    write(
+        "kustomization.yaml",
+        "resources: [parts]\ncomponents: [../../../k8s/envoy-gateway/fill]\n",
+    );
+    let manifests = kustomize::build(&dir).expect("builds");
+    std::fs::remove_dir_all(&dir).expect("removed");
+    let route = kustomize::named(&manifests, "HTTPRoute", "ai").expect("the route");
+    assert_eq!(route["spec"]["parentRefs"][0]["sectionName"], "https");
+    for policy in ["ai-listener", "ai-routes"] {
+        let policy = kustomize::named(&manifests, "EnvoyPatchPolicy", policy).expect("patches");
+        for patch in policy["spec"]["jsonPatches"].as_sequence().expect("a list") {
+            assert_eq!(patch["name"], "pointsman/ai/https");
+        }
+    }
+}
+
+/// What Envoy Gateway has in places of its own is there as `envoy/` has it.
+#[test]
+fn what_is_not_copied_is_as_envoys() {
+    let manifests = kustomize::build(&render::root().join("k8s/envoy-gateway")).expect("builds");
+    let envoys = |file: &str| -> serde_norway::Value {
+        let text = std::fs::read_to_string(render::root().join("envoy").join(file));
+        serde_norway::from_str(&text.expect(file)).expect("YAML")
+    };
+    let proxy = kustomize::named(&manifests, "EnvoyProxy", "ai").expect("the proxy");
+    let tags = &proxy["spec"]["bootstrap"]["jsonPatches"][3];
+    assert_eq!(tags["path"], "/stats_config/stats_tags");
+    let bootstrap = envoys("bootstrap.yaml");
+    assert_eq!(tags["value"], bootstrap["stats_config"]["stats_tags"]);
+    let route = kustomize::named(&manifests, "HTTPRoute", "ai").expect("the route");
+    let removed = &route["spec"]["rules"][0]["filters"][1]["responseHeaderModifier"]["remove"];
+    let routes = envoys("routes.yaml");
+    assert_eq!(
+        *removed,
+        routes["resources"][0]["response_headers_to_remove"]
+    );
+    let classifier = kustomize::named(&manifests, "Backend", "classifier").expect("the backend");
+    let host = &classifier["spec"]["endpoints"][0]["fqdn"]["hostname"];
+    let policy = envoys("policy.yaml");
+    assert_eq!(*host, policy["classify"][1]["llm"]["host"]);
 }
