@@ -9,7 +9,7 @@ use pointsman_tests::client::{self, Conn, Reply, Sse};
 use pointsman_tests::envoy::{self, Envoy, Output};
 use pointsman_tests::gateway::{chat, key_of};
 use pointsman_tests::k8s::envoy_gateway::{self, DOOR, ROUTER, SYSTEM_CA, Served};
-use pointsman_tests::k8s::kustomize;
+use pointsman_tests::k8s::{kustomize, patch};
 use pointsman_tests::port::free_port;
 use pointsman_tests::render::{self, Settings};
 use pointsman_tests::upstream::{Behaviour, Upstream, refused_port};
@@ -395,6 +395,22 @@ async fn the_suites_scenes_run_on_it() {
     super::does_the_main_job("envoy-gateway", folder).await;
 }
 
+/// Plain HTTP inside the cluster, and no key.
+#[test]
+fn the_pool_is_a_target_without_tls_and_key() {
+    let manifests = kustomize::build(&render::root().join("k8s/examples/envoy-gateway-pool"));
+    let mut served =
+        envoy_gateway::served(&manifests.expect("builds")).expect("every patch applies");
+    let members = endpoints(&mut served, 4).to_string();
+    assert!(members.contains("inference-gateway.models"), "{members}");
+    let pool = served.clusters.iter().find(|c| c["name"] == "pool");
+    let pool = pool.expect("its cluster").to_string();
+    assert!(pool.contains(r#""root_id":"provider""#), "{pool}");
+    for absent in ["tls", "credential_injector"] {
+        assert!(!format!("{members}{pool}").contains(absent), "{absent}");
+    }
+}
+
 /// A Gateway's listener is named by the patches: another name for it is enough.
 #[test]
 fn the_patches_follow_the_listeners_name() {
@@ -423,6 +439,19 @@ patches:
         for patch in policy["spec"]["jsonPatches"].as_sequence().expect("a list") {
             assert_eq!(patch["name"], "pointsman/ai/https");
         }
+    }
+    // A listener with TLS has its filters in another place, where the same patches find them.
+    let shipped = kustomize::build(&render::root().join("k8s/envoy-gateway")).expect("builds");
+    let mut listener = envoy_gateway::served(&shipped).expect("served").listeners[0].take();
+    let chain = listener["default_filter_chain"].take();
+    listener["filter_chains"] = json!([chain]);
+    let patches = kustomize::named(&manifests, "EnvoyPatchPolicy", "ai-listener").expect("patches");
+    for entry in patches["spec"]["jsonPatches"]
+        .as_sequence()
+        .expect("a list")
+    {
+        let operation = serde_json::to_value(&entry["operation"]).expect("JSON");
+        patch::apply(&mut listener, &operation).expect("it applies");
     }
 }
 
