@@ -33,6 +33,12 @@ MAIN_CASES := main_job:: admit:: decide:: classify:: cache:: misconfigured:: --s
 EVAL_DATA ?= $(wildcard filter/model/test/*.jsonl)
 CLI := $(TARGET_DIR)/tools/pointsman
 
+# What a mesh makes of its manifests in k8s/, in place of envoy/: CONFIG=istio-gateway. There the main cases are tested, with failover.
+ifdef CONFIG
+export ENVOY_CONFIG := $(abspath $(TARGET_DIR))/config/$(CONFIG)
+MAIN_CASES := main_job:: admit:: decide:: classify:: cache:: misconfigured:: failover:: order:: policy:: tls:: metrics::
+endif
+
 # Where the fuzzing is: its build, the corpora, and what was found.
 FUZZ_DIR := $(TARGET_DIR)/fuzz
 FUZZ_SECONDS ?= 300
@@ -55,6 +61,7 @@ help: ## This list
 	@echo '  SSL_CERT_FILE           authorities to trust instead of the system'\''s'
 	@echo '  POLICY=envoy/policy.yaml    CLIENT_KEYS=file of `name: key` lines'
 	@echo '  ENVOY=another Envoy    ENVOY_VERSION=another release of it, for make run, test and bench as well'
+	@echo '  CONFIG=istio-gateway, istio-sidecar, envoy-gateway    for make test: what that mesh makes of k8s/, in place of envoy/'
 	@echo '  PORT=10000    ADMIN_PORT=9901    ADDRESS=127.0.0.1 (0.0.0.0: reachable from outside)'
 
 run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C ends it
@@ -65,7 +72,8 @@ test: check build $(VENV)/.installed $(ENVOY_READY) ## Formatting, lints, unit t
 	@echo '== fetching every dependency, other platforms'\'' too: their licences are checked'
 	@cargo fetch --quiet --locked
 	@echo '== unit tests, then real Envoys and real HTTP providers, $(SCENES) scenes at once'
-	@cargo test --quiet --workspace $(if $(OLD_ENVOY),--test suite) -- --test-threads=$(SCENES) $(if $(OLD_ENVOY),$(MAIN_CASES))
+	@$(if $(CONFIG),cargo run --quiet --package pointsman-tests --bin config -- $(CONFIG) $(ENVOY_CONFIG))
+	@cargo test --quiet --workspace $(if $(OLD_ENVOY)$(CONFIG),--test suite) -- --test-threads=$(SCENES) $(if $(OLD_ENVOY)$(CONFIG),$(MAIN_CASES))
 	@echo
 	@echo 'All passed: formatting, lints (native and Wasm), unit tests, real-Envoy suite. Next: make run, make bench'
 

@@ -265,10 +265,9 @@ fn extension(extensions: &[Value], name: &str, role: &str) -> Result<Value, Stri
         .ok_or_else(|| format!("no extension config {name:?}"))?
         .clone();
     *at(&mut extension, "name") = role.into();
-    let vm = at(
-        at(at(&mut extension, "typed_config"), "config"),
-        "vm_config",
-    );
+    let plugin = at(at(&mut extension, "typed_config"), "config");
+    *at(plugin, "name") = role.into();
+    let vm = at(plugin, "vm_config");
     let code = &vm["code"];
     let is_fetched = code.get("remote").is_some();
     let is_mounted = code["local"]["filename"] == MODULE;

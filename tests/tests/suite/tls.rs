@@ -78,9 +78,10 @@ fn trust(dir: &Path, clusters: &[&str]) {
     edit::yaml(dir, "clusters.yaml", |doc| {
         let list = doc["resources"].as_sequence_mut().expect("a list");
         for cluster in list {
-            if clusters.iter().any(|name| cluster["name"] == *name) {
-                let tls = &mut cluster["transport_socket"]["typed_config"];
-                let context = &mut tls["common_tls_context"]["validation_context"];
+            let is_one = clusters.iter().any(|name| cluster["name"] == *name);
+            // An aggregate has none of its own.
+            if let Some(tls) = cluster.get_mut("transport_socket").filter(|_| is_one) {
+                let context = &mut tls["typed_config"]["common_tls_context"]["validation_context"];
                 context["trusted_ca"]["filename"] = certificate("localhost.crt").into();
             }
         }
@@ -127,7 +128,8 @@ async fn an_https_base_url_is_verified_by_name_or_address_and_speaks_http_2() {
     settings.endpoints.insert("gemini".into(), none);
     render::render(&settings).expect("rendered");
     // Not anthropic's: its certificate is nobody's that the system trusts.
-    trust(&settings.out_dir, &["openai_endpoints", "classifier"]);
+    let trusted = ["openai_endpoints", "classifier", "classifier_endpoints"];
+    trust(&settings.out_dir, &trusted);
     let gateway = Envoy::start_rendered(&binary, settings, 1, Output::Files).await;
     let gateway = gateway.unwrap_or_else(|why| panic!("{why}"));
     classifier.set(Behaviour::classify("quality"));
