@@ -46,6 +46,7 @@ pub fn credential(filter: &str) -> String {
 /// What an Envoy is given with these manifests.
 pub fn served(manifests: &[Yaml]) -> Result<Served, String> {
     let mut served = generated(manifests)?;
+    served.authenticate(manifests)?;
     let mut policies: Vec<&Yaml> = of_kind(manifests, "EnvoyPatchPolicy").collect();
     policies.sort_by_key(|policy| policy["spec"]["priority"].as_i64().unwrap_or(0));
     for policy in policies {
@@ -205,7 +206,63 @@ fn fill(value: &mut Value, copied: &BTreeMap<String, Value>) -> Result<(), Strin
 
 // === patching
 
+const API_KEYS: &str = "envoy.filters.http.api_key_auth";
+
 impl Served {
+    /// What it makes of our SecurityPolicy with API keys, if their Secret is among the manifests: the filter comes first, is off, and is
+    /// on for each route of the HTTPRoute.
+    fn authenticate(&mut self, manifests: &[Yaml]) -> Result<(), String> {
+        let Some(policy) = of_kind(manifests, "SecurityPolicy").next() else {
+            return Ok(());
+        };
+        let policy = &to_json(&policy["spec"])?["apiKeyAuth"];
+        let secret = policy["credentialRefs"][0]["name"]
+            .as_str()
+            .unwrap_or_default();
+        let Ok(secret) = named(manifests, "Secret", secret) else {
+            return Ok(());
+        };
+        let secret = to_json(&secret["stringData"])?;
+        let keys = secret.as_object().into_iter().flatten();
+        let keys: Vec<Value> = keys
+            .map(|(client, key)| json!({"client": client, "key": key}))
+            .collect();
+        let headers = list(&policy["extractFrom"][0]["headers"])?;
+        let sources: Vec<Value> = headers
+            .iter()
+            .map(|header| json!({"header": header}))
+            .collect();
+        let kind =
+            |name: &str| format!("{TYPE}envoy.extensions.filters.http.api_key_auth.v3.{name}");
+        let forwarding = json!({
+            "header": policy["forwardClientIDHeader"], "hide_credentials": policy["sanitize"],
+        });
+        let config = |name: &str| {
+            json!({
+                "@type": kind(name), "credentials": keys, "key_sources": sources, "forwarding": forwarding,
+            })
+        };
+        for listener in &mut self.listeners {
+            let manager = &mut listener["default_filter_chain"]["filters"][0]["typed_config"];
+            let filters = manager["http_filters"]
+                .as_array_mut()
+                .ok_or("no http_filters")?;
+            let filter =
+                json!({"name": API_KEYS, "disabled": true, "typed_config": config("ApiKeyAuth")});
+            filters.insert(0, filter);
+        }
+        for routes in &mut self.routes {
+            for route in routes["virtual_hosts"][0]["routes"]
+                .as_array_mut()
+                .into_iter()
+                .flatten()
+            {
+                route["typed_per_filter_config"][API_KEYS] = config("ApiKeyAuthPerRoute");
+            }
+        }
+        Ok(())
+    }
+
     /// One entry of an EnvoyPatchPolicy. Without a path it adds a resource.
     fn apply(&mut self, entry: &Value) -> Result<(), String> {
         let kind = entry["type"].as_str().unwrap_or_default();

@@ -9,7 +9,7 @@ use pointsman_tests::client::{self, Conn, Reply, Sse};
 use pointsman_tests::envoy::{self, Envoy, Output};
 use pointsman_tests::gateway::{chat, key_of};
 use pointsman_tests::k8s::envoy_gateway::{self, DOOR, ROUTER, SYSTEM_CA, Served};
-use pointsman_tests::k8s::{kustomize, patch};
+use pointsman_tests::k8s::kustomize;
 use pointsman_tests::port::free_port;
 use pointsman_tests::render::{self, Settings};
 use pointsman_tests::upstream::{Behaviour, Upstream, refused_port};
@@ -69,6 +69,14 @@ kind: BackendTLSPolicy
 metadata: {name: mistral, namespace: pointsman}
 spec: {validation: {hostname: localhost}}
 ";
+
+/// As the page has it made.
+const CLIENT_KEYS: &str = "
+kind: Secret
+metadata: {name: client-keys}
+stringData: {team-a: private-key-of-team-a}
+";
+const KEY: (&str, &str) = ("authorization", "Bearer private-key-of-team-a");
 
 struct Gateway {
     envoy: Envoy,
@@ -170,7 +178,9 @@ impl Gateway {
         let dir = render::root().join(format!("target/tests/eg-{name}-{run}"));
         let upstreams =
             PROVIDERS.map(|provider| Upstream::start(provider.name).expect("a provider"));
-        let mut served = envoy_gateway::served(&manifests(&dir)).expect("every patch applies");
+        let mut manifests = manifests(&dir);
+        manifests.push(serde_norway::from_str(CLIENT_KEYS).expect("YAML"));
+        let mut served = envoy_gateway::served(&manifests).expect("every patch applies");
         for (upstream, provider) in upstreams.iter().zip(PROVIDERS) {
             let port = free_port();
             lead_to(endpoints(&mut served, provider.backend), port);
@@ -196,7 +206,7 @@ impl Gateway {
         for upstream in &self.upstreams {
             upstream.clear();
         }
-        self.post(&[("x-llm-policy", tier)], &chat("auto", stream))
+        self.post(&[KEY, ("x-llm-policy", tier)], &chat("auto", stream))
             .await
     }
 
@@ -206,8 +216,12 @@ impl Gateway {
     }
 
     async fn get(&self, path: &str) -> Reply {
-        let reply = client::get(self.envoy.port, path, &[]).await;
+        let reply = client::get(self.envoy.port, path, &[KEY]).await;
         reply.expect("the gateway answers")
+    }
+
+    fn access_log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("access.log")).expect("the access log")
     }
 
     async fn stat(&self, name: &str) -> u64 {
@@ -220,8 +234,9 @@ impl Gateway {
         let door = served.listeners.iter_mut().find(|l| l["name"] == DOOR);
         let manager =
             &mut door.expect("the door")["default_filter_chain"]["filters"][0]["typed_config"];
-        let filter = &mut manager["http_filters"][0];
-        assert_eq!(filter["name"], ROUTER);
+        let filters = manager["http_filters"].as_array_mut();
+        let filter = filters.and_then(|list| list.iter_mut().find(|f| f["name"] == ROUTER));
+        let filter = filter.expect("the router role");
         let text = &mut filter["typed_config"]["config"]["configuration"]["value"];
         let mut policy = serde_json::from_str(text.as_str().expect("text")).expect("JSON");
         change(&mut policy);
@@ -277,7 +292,7 @@ async fn one_shot_and_streamed_with_failover_and_each_providers_own_key() {
     }
     let clients = [
         ("x-llm-policy", "fast"),
-        ("authorization", "Bearer private"),
+        KEY,
         ("x-api-key", "private"),
         ("cookie", "private"),
         ("x-client-id", "somebody"),
@@ -296,6 +311,12 @@ async fn one_shot_and_streamed_with_failover_and_each_providers_own_key() {
     // The example's own provider and tier.
     says(&gateway.ask("code", false).await, "mistral", "mistral=200");
     has_its_own_key(mistral, &PROVIDERS[3]);
+    // Who may use it, and by which name the policy knows them.
+    let nobody = gateway.post(&[], &chat("fast", false)).await;
+    assert_eq!(nobody.status, 401, "{}", nobody.text());
+    assert_eq!(nobody.json()["error"]["code"], "invalid_api_key");
+    let named = async || gateway.access_log().contains(r#""caller":"team-a""#);
+    gateway.until(named).await;
     // What is no chat, and what is wrong.
     let models = gateway.get("/v1/models").await;
     assert_eq!(models.status, 200, "{}", models.text());
@@ -303,7 +324,7 @@ async fn one_shot_and_streamed_with_failover_and_each_providers_own_key() {
     for (reply, status, code) in [
         (gateway.get("/elsewhere").await, 404, "unknown_url"),
         (
-            gateway.post(&[], &chat("gpt5", false)).await,
+            gateway.post(&[KEY], &chat("gpt5", false)).await,
             404,
             "model_not_found",
         ),
@@ -342,7 +363,7 @@ async fn a_changed_policy_drains_the_listener_and_cuts_no_stream_in_the_drain_ti
         gap: Duration::from_millis(50),
     });
     let mut conn = Conn::open(gateway.envoy.port).await.expect("a connection");
-    let request = client::chat_request(&[("x-llm-policy", "fast")], &chat("auto", true));
+    let request = client::chat_request(&[KEY, ("x-llm-policy", "fast")], &chat("auto", true));
     conn.send(&request).await.expect("sent");
     let mut response = conn.response().await.expect("a stream");
     assert_eq!(response.status, 200);
@@ -385,98 +406,4 @@ async fn a_changed_policy_drains_the_listener_and_cuts_no_stream_in_the_drain_ti
         done && events > 60,
         "{events} events, the last of them [DONE]: {done}"
     );
-}
-
-#[tokio::test]
-async fn the_suites_scenes_run_on_it() {
-    let folder = super::folder("envoy-gateway");
-    let manifests = kustomize::build(&render::root().join("k8s/envoy-gateway"));
-    envoy_gateway::write_layout(&manifests.expect("builds"), &folder).expect("every patch applies");
-    super::does_the_main_job("envoy-gateway", folder).await;
-}
-
-/// Plain HTTP inside the cluster, and no key.
-#[test]
-fn the_pool_is_a_target_without_tls_and_key() {
-    let manifests = kustomize::build(&render::root().join("k8s/examples/envoy-gateway-pool"));
-    let mut served =
-        envoy_gateway::served(&manifests.expect("builds")).expect("every patch applies");
-    let members = endpoints(&mut served, 4).to_string();
-    assert!(members.contains("inference-gateway.models"), "{members}");
-    let pool = served.clusters.iter().find(|c| c["name"] == "pool");
-    let pool = pool.expect("its cluster").to_string();
-    assert!(pool.contains(r#""root_id":"provider""#), "{pool}");
-    for absent in ["tls", "credential_injector"] {
-        assert!(!format!("{members}{pool}").contains(absent), "{absent}");
-    }
-}
-
-/// A Gateway's listener is named by the patches: another name for it is enough.
-#[test]
-fn the_patches_follow_the_listeners_name() {
-    let dir = render::root().join(format!("target/tests/eg-listener-{}", std::process::id()));
-    std::fs::create_dir_all(dir.join("parts")).expect("a folder");
-    let write = |file: &str, text: &str| std::fs::write(dir.join(file), text).expect("written");
-    write(
-        "parts/kustomization.yaml",
-        r#"
-resources: [../../../../k8s/envoy-gateway/base]
-patches:
-- target: {kind: Gateway}
-  patch: '[{"op": "replace", "path": "/spec/listeners/0/name", "value": "https"}]'
-"#,
-    );
-    write(
-        "kustomization.yaml",
-        "resources: [parts]\ncomponents: [../../../k8s/envoy-gateway/fill]\n",
-    );
-    let manifests = kustomize::build(&dir).expect("builds");
-    std::fs::remove_dir_all(&dir).expect("removed");
-    let route = kustomize::named(&manifests, "HTTPRoute", "ai").expect("the route");
-    assert_eq!(route["spec"]["parentRefs"][0]["sectionName"], "https");
-    for policy in ["ai-listener", "ai-routes"] {
-        let policy = kustomize::named(&manifests, "EnvoyPatchPolicy", policy).expect("patches");
-        for patch in policy["spec"]["jsonPatches"].as_sequence().expect("a list") {
-            assert_eq!(patch["name"], "pointsman/ai/https");
-        }
-    }
-    // A listener with TLS has its filters in another place, where the same patches find them.
-    let shipped = kustomize::build(&render::root().join("k8s/envoy-gateway")).expect("builds");
-    let mut listener = envoy_gateway::served(&shipped).expect("served").listeners[0].take();
-    let chain = listener["default_filter_chain"].take();
-    listener["filter_chains"] = json!([chain]);
-    let patches = kustomize::named(&manifests, "EnvoyPatchPolicy", "ai-listener").expect("patches");
-    for entry in patches["spec"]["jsonPatches"]
-        .as_sequence()
-        .expect("a list")
-    {
-        let operation = serde_json::to_value(&entry["operation"]).expect("JSON");
-        patch::apply(&mut listener, &operation).expect("it applies");
-    }
-}
-
-/// What Envoy Gateway has in places of its own is there as `envoy/` has it.
-#[test]
-fn what_is_not_copied_is_as_envoys() {
-    let manifests = kustomize::build(&render::root().join("k8s/envoy-gateway")).expect("builds");
-    let envoys = |file: &str| -> serde_norway::Value {
-        let text = std::fs::read_to_string(render::root().join("envoy").join(file));
-        serde_norway::from_str(&text.expect(file)).expect("YAML")
-    };
-    let proxy = kustomize::named(&manifests, "EnvoyProxy", "ai").expect("the proxy");
-    let tags = &proxy["spec"]["bootstrap"]["jsonPatches"][3];
-    assert_eq!(tags["path"], "/stats_config/stats_tags");
-    let bootstrap = envoys("bootstrap.yaml");
-    assert_eq!(tags["value"], bootstrap["stats_config"]["stats_tags"]);
-    let route = kustomize::named(&manifests, "HTTPRoute", "ai").expect("the route");
-    let removed = &route["spec"]["rules"][0]["filters"][1]["responseHeaderModifier"]["remove"];
-    let routes = envoys("routes.yaml");
-    assert_eq!(
-        *removed,
-        routes["resources"][0]["response_headers_to_remove"]
-    );
-    let classifier = kustomize::named(&manifests, "Backend", "classifier").expect("the backend");
-    let host = &classifier["spec"]["endpoints"][0]["fqdn"]["hostname"];
-    let policy = envoys("policy.yaml");
-    assert_eq!(*host, policy["classify"][1]["llm"]["host"]);
 }
