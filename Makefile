@@ -75,7 +75,7 @@ help: ## This list
 	@echo '  SSL_CERT_FILE           authorities to trust instead of the system'\''s'
 	@echo '  POLICY=envoy/policy.yaml    CLIENT_KEYS=file of `name: key` lines'
 	@echo '  ENVOY=another Envoy    ENVOY_VERSION=another release of it, for make run, test and bench as well'
-	@echo '  CONFIG=istio-gateway, istio-sidecar    for make test: what that mesh makes of k8s/, in place of envoy/'
+	@echo '  CONFIG=istio-gateway, istio-sidecar, envoy-gateway    for make test: what that mesh makes of k8s/, in place of envoy/'
 	@echo '  PORT=10000    ADMIN_PORT=9901    ADDRESS=127.0.0.1 (0.0.0.0: reachable from outside)'
 
 run: build $(ENVOY_READY) ## Envoy with the filter in the foreground; Ctrl-C ends it

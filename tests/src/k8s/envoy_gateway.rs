@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use serde_norway::Value as Yaml;
 
 use super::kustomize::{named, of_kind};
+use super::layout::{self, MODULE, Mesh, Resources};
 use super::patch;
 use crate::render;
 
@@ -23,8 +24,8 @@ const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 pub const DOOR: &str = "pointsman/ai/http";
 /// The router role's filter.
 pub const ROUTER: &str = "envoy.filters.http.wasm/envoyextensionpolicy/pointsman/ai/wasm/0";
-/// Where our EnvoyProxy mounts the filter.
-pub const MODULE: &str = "/pointsman/plugin.wasm";
+/// The provider role's.
+const PROVIDER: &str = "provider";
 /// The secret that Envoy Gateway makes for BackendTLSPolicies of the system's authorities.
 pub const SYSTEM_CA: &str = "system_ca_certificates";
 
@@ -45,6 +46,7 @@ pub fn credential(filter: &str) -> String {
 /// What an Envoy is given with these manifests.
 pub fn served(manifests: &[Yaml]) -> Result<Served, String> {
     let mut served = generated(manifests)?;
+    served.authenticate(manifests)?;
     let mut policies: Vec<&Yaml> = of_kind(manifests, "EnvoyPatchPolicy").collect();
     policies.sort_by_key(|policy| policy["spec"]["priority"].as_i64().unwrap_or(0));
     for policy in policies {
@@ -204,7 +206,63 @@ fn fill(value: &mut Value, copied: &BTreeMap<String, Value>) -> Result<(), Strin
 
 // === patching
 
+const API_KEYS: &str = "envoy.filters.http.api_key_auth";
+
 impl Served {
+    /// What it makes of our SecurityPolicy with API keys, if their Secret is among the manifests: the filter comes first, is off, and is
+    /// on for each route of the HTTPRoute.
+    fn authenticate(&mut self, manifests: &[Yaml]) -> Result<(), String> {
+        let Some(policy) = of_kind(manifests, "SecurityPolicy").next() else {
+            return Ok(());
+        };
+        let policy = &to_json(&policy["spec"])?["apiKeyAuth"];
+        let secret = policy["credentialRefs"][0]["name"]
+            .as_str()
+            .unwrap_or_default();
+        let Ok(secret) = named(manifests, "Secret", secret) else {
+            return Ok(());
+        };
+        let secret = to_json(&secret["stringData"])?;
+        let keys = secret.as_object().into_iter().flatten();
+        let keys: Vec<Value> = keys
+            .map(|(client, key)| json!({"client": client, "key": key}))
+            .collect();
+        let headers = list(&policy["extractFrom"][0]["headers"])?;
+        let sources: Vec<Value> = headers
+            .iter()
+            .map(|header| json!({"header": header}))
+            .collect();
+        let kind =
+            |name: &str| format!("{TYPE}envoy.extensions.filters.http.api_key_auth.v3.{name}");
+        let forwarding = json!({
+            "header": policy["forwardClientIDHeader"], "hide_credentials": policy["sanitize"],
+        });
+        let config = |name: &str| {
+            json!({
+                "@type": kind(name), "credentials": keys, "key_sources": sources, "forwarding": forwarding,
+            })
+        };
+        for listener in &mut self.listeners {
+            let manager = &mut listener["default_filter_chain"]["filters"][0]["typed_config"];
+            let filters = manager["http_filters"]
+                .as_array_mut()
+                .ok_or("no http_filters")?;
+            let filter =
+                json!({"name": API_KEYS, "disabled": true, "typed_config": config("ApiKeyAuth")});
+            filters.insert(0, filter);
+        }
+        for routes in &mut self.routes {
+            for route in routes["virtual_hosts"][0]["routes"]
+                .as_array_mut()
+                .into_iter()
+                .flatten()
+            {
+                route["typed_per_filter_config"][API_KEYS] = config("ApiKeyAuthPerRoute");
+            }
+        }
+        Ok(())
+    }
+
     /// One entry of an EnvoyPatchPolicy. Without a path it adds a resource.
     fn apply(&mut self, entry: &Value) -> Result<(), String> {
         let kind = entry["type"].as_str().unwrap_or_default();
@@ -268,6 +326,109 @@ impl Served {
         }
         write(dir, "bootstrap.yaml", &self.bootstrap)
     }
+}
+
+// === in the layout of `envoy/`
+
+/// Writes it for the suite's scenes. Beside what [`layout`] changes: both roles are discovered, so that a scene can change the policy; the
+/// endpoints' TLS is written directly; their injectors, which do not run behind an aggregate, are left out; keys are files.
+pub fn write_layout(manifests: &[Yaml], dir: &Path) -> Result<(), String> {
+    let mut served = served(manifests)?;
+    let mut resources = Resources::default();
+    for listener in served.listeners.iter_mut().filter(|l| l["name"] == DOOR) {
+        let manager = &mut listener["default_filter_chain"]["filters"][0]["typed_config"];
+        for filter in manager["http_filters"].as_array_mut().into_iter().flatten() {
+            resources.extensions.extend(discovered(filter, ROUTER)?);
+        }
+    }
+    for route in served.routes.iter_mut().filter(|r| r["name"] == DOOR) {
+        for route in route["virtual_hosts"][0]["routes"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            if route["name"] == "httproute/pointsman/ai/rule/0/match/0/*" {
+                route["name"] = "chat".into();
+            }
+            let enabled = route["typed_per_filter_config"].as_object_mut();
+            if let Some((enabled, config)) = enabled.and_then(|e| e.remove(ROUTER).map(|c| (e, c)))
+            {
+                enabled.insert("router".into(), config);
+            }
+        }
+    }
+    for cluster in &mut served.clusters {
+        let name = cluster["name"].as_str().unwrap_or_default().to_owned();
+        if name.starts_with("httproute/") {
+            protocol(cluster).remove("http_filters");
+            if let Some(matched) = cluster["transport_socket_matches"].get(0).cloned() {
+                cluster["transport_socket"] = matched["transport_socket"].clone();
+                object(cluster).remove("transport_socket_matches");
+            }
+            continue;
+        }
+        for filter in protocol(cluster)["http_filters"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            resources.extensions.extend(discovered(filter, PROVIDER)?);
+            if filter["name"] == "envoy.filters.http.credential_injector" {
+                let path = format!("sds/{name}.yaml");
+                filter["typed_config"]["credential"]["typed_config"]["credential"] = json!({
+                    "name": name,
+                    "sds_config": {
+                        "resource_api_version": "V3",
+                        "path_config_source": {"path": path, "watched_directory": {"path": "sds"}},
+                    },
+                });
+                let path = render::root().join("envoy").join(path);
+                let text =
+                    fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+                let secret = serde_norway::from_str(&text).map_err(|e| e.to_string())?;
+                resources.secrets.insert(name.clone(), secret);
+            }
+        }
+    }
+    let fixed = &served.bootstrap["static_resources"];
+    let sink = |kind: &str| {
+        list(&fixed[kind])?
+            .iter()
+            .filter(|r| r["name"] == "unavailable")
+            .cloned()
+            .map(Ok)
+            .collect::<Result<Vec<_>, String>>()
+    };
+    served.listeners.extend(sink("listeners")?);
+    served.clusters.extend(sink("clusters")?);
+    resources.listeners = to_yaml(&served.listeners)?;
+    resources.routes = to_yaml(&served.routes)?;
+    resources.clusters = to_yaml(&served.clusters)?;
+    let mesh = Mesh {
+        door: DOOR,
+        router: ROUTER,
+        provider: PROVIDER,
+        left_out: &[],
+    };
+    layout::write(resources, mesh, dir)
+}
+
+/// Makes a role's filter one that is discovered; what it was is returned.
+fn discovered(filter: &mut Value, role: &str) -> Result<Option<Yaml>, String> {
+    if filter["name"] != role {
+        return Ok(None);
+    }
+    let config = object(filter)
+        .remove("typed_config")
+        .ok_or("a role without configuration")?;
+    filter["config_discovery"] = json!({"type_urls": [config["@type"]], "config_source": {}});
+    let extension = json!({"name": role, "typed_config": config});
+    to_yaml(&extension).map(Some)
+}
+
+fn to_yaml<T: serde::de::DeserializeOwned>(json: &impl serde::Serialize) -> Result<T, String> {
+    let text = serde_json::to_string(json).map_err(|e| e.to_string())?;
+    serde_norway::from_str(&text).map_err(|e| e.to_string())
 }
 
 fn retain(list: &mut Value, keep: impl Fn(&Value) -> bool) {

@@ -32,6 +32,9 @@ pub const MOUNTS: [(&str, &str); 2] = [
     ("/etc/pointsman/keys", "secrets"),
 ];
 
+/// Where the filter's image is mounted, if it is.
+pub const MODULE: &str = "/pointsman/plugin.wasm";
+
 /// What is served, by kind, each without its `@type`.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
@@ -265,8 +268,11 @@ fn extension(extensions: &[Value], name: &str, role: &str) -> Result<Value, Stri
     let plugin = at(at(&mut extension, "typed_config"), "config");
     *at(plugin, "name") = role.into();
     let vm = at(plugin, "vm_config");
-    if vm["code"].get("remote").is_none() {
-        return Err(format!("{name:?}: its code is not fetched from a registry"));
+    let code = &vm["code"];
+    let is_fetched = code.get("remote").is_some();
+    let is_mounted = code["local"]["filename"] == MODULE;
+    if !is_fetched && !is_mounted {
+        return Err(format!("{name:?}: its code comes from no image"));
     }
     *at(vm, "code") = value(json!({"local": {"filename": "pointsman.wasm"}}));
     Ok(extension)

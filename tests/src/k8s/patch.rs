@@ -1,8 +1,9 @@
 //! JSON patches as Envoy Gateway applies them, those of an EnvoyPatchPolicy and those of an EnvoyProxy's bootstrap.
 //!
 //! Pure. Each operation is applied alone, by a JSON patch library, to a resource in JSON with Envoy's own field names; `add` makes the
-//! parents that are missing, and a `jsonPath` (RFC 9535) with a `path` behind it stands for every place that it finds. What Envoy Gateway
-//! would leave out and report in the policy's status is an error here. (envoyproxy/gateway, internal/xds/translator/jsonpatch.go)
+//! parents that are missing, and a `jsonPath` with a `path` behind it stands for every place that it finds. What Envoy Gateway would
+//! leave out and report in the policy's status is an error here. (envoyproxy/gateway: internal/utils/jsonpatch. Its own library for
+//! paths knows more than RFC 9535, which is held to here: what is found by both is safe to write.)
 
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;

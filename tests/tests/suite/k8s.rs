@@ -1,6 +1,7 @@
 //! The manifests: what a mesh makes of them does the main job on a real Envoy, and says what `envoy/` says.
 
 mod envoy_gateway;
+mod envoy_gateway_manifests;
 mod istio;
 mod shared;
 

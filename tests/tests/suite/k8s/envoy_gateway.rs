@@ -12,17 +12,40 @@ use pointsman_tests::k8s::envoy_gateway::{self, DOOR, ROUTER, SYSTEM_CA, Served}
 use pointsman_tests::k8s::kustomize;
 use pointsman_tests::port::free_port;
 use pointsman_tests::render::{self, Settings};
-use pointsman_tests::upstream::{Behaviour, Seen, Upstream, refused_port};
+use pointsman_tests::upstream::{Behaviour, Upstream, refused_port};
 use serde_json::{Value, json};
 
-/// In the order of the chat rule's backends, and of tier `fast`; each with the header of its key.
-const PROVIDERS: [(&str, &str, &str); 3] = [
-    ("openai", "authorization", "Bearer "),
-    ("anthropic", "x-api-key", ""),
-    ("gemini", "x-goog-api-key", ""),
+/// A provider: its place among the chat rule's backends, and the header of its key.
+struct Provider {
+    backend: usize,
+    name: &'static str,
+    header: &'static str,
+    prefix: &'static str,
+}
+
+const fn provider(
+    backend: usize,
+    name: &'static str,
+    header: &'static str,
+    prefix: &'static str,
+) -> Provider {
+    Provider {
+        backend,
+        name,
+        header,
+        prefix,
+    }
+}
+
+/// Those of tier `fast` in their order, and the example's.
+const PROVIDERS: [Provider; 4] = [
+    provider(0, "openai", "authorization", "Bearer "),
+    provider(1, "anthropic", "x-api-key", ""),
+    provider(2, "gemini", "x-goog-api-key", ""),
+    provider(4, "mistral", "authorization", "Bearer "),
 ];
 
-/// The overlay's change: every provider on loopback, in OpenAI's format.
+/// A change to the example: every provider on loopback, in OpenAI's format.
 const CHANGE: &str = "
 apiVersion: pointsman/v1
 kind: Pointsman
@@ -34,11 +57,30 @@ policy:
     openai: {host: localhost}
     anthropic: {host: localhost, api: openai}
     gemini: {host: localhost, api: openai}
+    mistral: {host: localhost}
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {name: mistral, namespace: pointsman}
+spec: {endpoints: [{fqdn: {hostname: localhost, port: 443}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: mistral, namespace: pointsman}
+spec: {validation: {hostname: localhost}}
 ";
+
+/// As the page has it made.
+const CLIENT_KEYS: &str = "
+kind: Secret
+metadata: {name: client-keys}
+stringData: {team-a: private-key-of-team-a}
+";
+const KEY: (&str, &str) = ("authorization", "Bearer private-key-of-team-a");
 
 struct Gateway {
     envoy: Envoy,
-    upstreams: [Upstream; 3],
+    upstreams: [Upstream; 4],
     served: Served,
     dir: PathBuf,
 }
@@ -59,7 +101,7 @@ fn manifests(dir: &Path) -> Vec<serde_norway::Value> {
     write(parts.join("change.yaml"), CHANGE);
     write(
         parts.join("kustomization.yaml"),
-        "resources: [../../../../k8s/envoy-gateway/base]\npatches: [{path: change.yaml}]\n",
+        "resources: [../../../../k8s/examples/envoy-gateway/doc]\npatches: [{path: change.yaml}]\n",
     );
     write(
         dir.join("kustomization.yaml"),
@@ -118,7 +160,7 @@ fn lead_to(cluster: &mut Value, port: u16) {
 }
 
 fn secrets() -> Vec<Value> {
-    let keys = PROVIDERS.map(|(name, _, _)| name);
+    let keys = PROVIDERS.map(|provider| provider.name);
     let keys = keys.into_iter().chain(["classifier"]).map(|name| {
         json!({
             "name": envoy_gateway::credential(name),
@@ -134,11 +176,14 @@ impl Gateway {
     async fn start(name: &str, change: impl FnOnce(&mut Served)) -> Self {
         let run = std::process::id();
         let dir = render::root().join(format!("target/tests/eg-{name}-{run}"));
-        let upstreams = PROVIDERS.map(|(name, _, _)| Upstream::start(name).expect("a provider"));
-        let mut served = envoy_gateway::served(&manifests(&dir)).expect("every patch applies");
-        for (n, upstream) in upstreams.iter().enumerate() {
+        let upstreams =
+            PROVIDERS.map(|provider| Upstream::start(provider.name).expect("a provider"));
+        let mut manifests = manifests(&dir);
+        manifests.push(serde_norway::from_str(CLIENT_KEYS).expect("YAML"));
+        let mut served = envoy_gateway::served(&manifests).expect("every patch applies");
+        for (upstream, provider) in upstreams.iter().zip(PROVIDERS) {
             let port = free_port();
-            lead_to(endpoints(&mut served, n), port);
+            lead_to(endpoints(&mut served, provider.backend), port);
             tls_end(&mut served, upstream, port);
         }
         change(&mut served);
@@ -161,7 +206,7 @@ impl Gateway {
         for upstream in &self.upstreams {
             upstream.clear();
         }
-        self.post(&[("x-llm-policy", tier)], &chat("auto", stream))
+        self.post(&[KEY, ("x-llm-policy", tier)], &chat("auto", stream))
             .await
     }
 
@@ -171,8 +216,12 @@ impl Gateway {
     }
 
     async fn get(&self, path: &str) -> Reply {
-        let reply = client::get(self.envoy.port, path, &[]).await;
+        let reply = client::get(self.envoy.port, path, &[KEY]).await;
         reply.expect("the gateway answers")
+    }
+
+    fn access_log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("access.log")).expect("the access log")
     }
 
     async fn stat(&self, name: &str) -> u64 {
@@ -185,8 +234,9 @@ impl Gateway {
         let door = served.listeners.iter_mut().find(|l| l["name"] == DOOR);
         let manager =
             &mut door.expect("the door")["default_filter_chain"]["filters"][0]["typed_config"];
-        let filter = &mut manager["http_filters"][0];
-        assert_eq!(filter["name"], ROUTER);
+        let filters = manager["http_filters"].as_array_mut();
+        let filter = filters.and_then(|list| list.iter_mut().find(|f| f["name"] == ROUTER));
+        let filter = filter.expect("the router role");
         let text = &mut filter["typed_config"]["config"]["configuration"]["value"];
         let mut policy = serde_json::from_str(text.as_str().expect("text")).expect("JSON");
         change(&mut policy);
@@ -215,14 +265,20 @@ fn says(reply: &Reply, content: &str, attempts: &str) {
 }
 
 /// Its own key in its own header, no other provider's, and nothing of the client's.
-fn has_its_own_key(seen: &Seen, (name, header, prefix): (&str, &str, &str)) {
-    assert_eq!(seen.header(header), format!("{prefix}{}", key_of(name)));
-    let others = PROVIDERS.map(|(_, header, _)| header);
-    for other in others.into_iter().filter(|other| *other != header) {
-        assert_eq!(seen.header(other), "", "{name} got {other}");
+fn has_its_own_key(upstream: &Upstream, provider: &Provider) {
+    let seen = upstream.last().expect("a request");
+    let name = provider.name;
+    for header in ["authorization", "x-api-key", "x-goog-api-key"] {
+        let key = format!("{}{}", provider.prefix, key_of(name));
+        let expected = if header == provider.header {
+            key
+        } else {
+            String::new()
+        };
+        assert_eq!(seen.header(header), expected, "{header} at {name}");
     }
     for client in ["cookie", "x-client-id", "x-gateway-destination-endpoint"] {
-        assert_eq!(seen.header(client), "", "{name} got {client}");
+        assert_eq!(seen.header(client), "", "{client} at {name}");
     }
     assert_eq!(seen.header("host"), "localhost");
 }
@@ -236,22 +292,31 @@ async fn one_shot_and_streamed_with_failover_and_each_providers_own_key() {
     }
     let clients = [
         ("x-llm-policy", "fast"),
-        ("authorization", "Bearer private"),
+        KEY,
         ("x-api-key", "private"),
         ("cookie", "private"),
         ("x-client-id", "somebody"),
         ("x-gateway-destination-endpoint", "10.0.0.1:80"),
     ];
-    let [openai, anthropic, gemini] = &gateway.upstreams;
+    let [openai, anthropic, gemini, mistral] = &gateway.upstreams;
     for stream in [false, true] {
         openai.set(Behaviour::error(503));
         anthropic.set(Behaviour::error(429));
         let reply = gateway.post(&clients, &chat("auto", stream)).await;
         says(&reply, "gemini", "openai=503, anthropic=429, gemini=200");
-        for (upstream, provider) in [openai, anthropic, gemini].into_iter().zip(PROVIDERS) {
-            has_its_own_key(&upstream.last().expect("a request"), provider);
+        for (upstream, provider) in [openai, anthropic, gemini].into_iter().zip(&PROVIDERS) {
+            has_its_own_key(upstream, provider);
         }
     }
+    // The example's own provider and tier.
+    says(&gateway.ask("code", false).await, "mistral", "mistral=200");
+    has_its_own_key(mistral, &PROVIDERS[3]);
+    // Who may use it, and by which name the policy knows them.
+    let nobody = gateway.post(&[], &chat("fast", false)).await;
+    assert_eq!(nobody.status, 401, "{}", nobody.text());
+    assert_eq!(nobody.json()["error"]["code"], "invalid_api_key");
+    let named = async || gateway.access_log().contains(r#""caller":"team-a""#);
+    gateway.until(named).await;
     // What is no chat, and what is wrong.
     let models = gateway.get("/v1/models").await;
     assert_eq!(models.status, 200, "{}", models.text());
@@ -259,7 +324,7 @@ async fn one_shot_and_streamed_with_failover_and_each_providers_own_key() {
     for (reply, status, code) in [
         (gateway.get("/elsewhere").await, 404, "unknown_url"),
         (
-            gateway.post(&[], &chat("gpt5", false)).await,
+            gateway.post(&[KEY], &chat("gpt5", false)).await,
             404,
             "model_not_found",
         ),
@@ -298,7 +363,7 @@ async fn a_changed_policy_drains_the_listener_and_cuts_no_stream_in_the_drain_ti
         gap: Duration::from_millis(50),
     });
     let mut conn = Conn::open(gateway.envoy.port).await.expect("a connection");
-    let request = client::chat_request(&[("x-llm-policy", "fast")], &chat("auto", true));
+    let request = client::chat_request(&[KEY, ("x-llm-policy", "fast")], &chat("auto", true));
     conn.send(&request).await.expect("sent");
     let mut response = conn.response().await.expect("a stream");
     assert_eq!(response.status, 200);
