@@ -105,6 +105,18 @@ fn agrees(policy: &Value, cluster: &Value, host: &str) {
     assert_eq!(policy["tls"]["sni"], host);
 }
 
+/// An application without Pointsman may call a provider itself.
+#[test]
+fn tls_to_providers_is_the_labelled_pods_alone() {
+    let manifests = build(SIDECAR.folder);
+    for rule in of_kind(&manifests, "DestinationRule") {
+        for (key, value) in SIDECAR.proxy.labels {
+            let labels = &rule["spec"]["workloadSelector"]["matchLabels"];
+            assert_eq!(labels[*key], *value);
+        }
+    }
+}
+
 /// The listener and the routes that are patched are those of our port.
 #[test]
 fn the_generated_door_is_that_of_the_manifests() {
@@ -131,24 +143,6 @@ fn the_generated_door_is_that_of_the_manifests() {
     let service = named(&sidecar, "Service", "pointsman").expect("the Service");
     assert_eq!(service["spec"]["ports"][0]["port"], 8090);
     assert_eq!(service["metadata"]["namespace"], SIDECAR.proxy.namespace);
-}
-
-/// It stands twice: in the policy's list, and where kustomize can find it.
-#[test]
-fn the_classifiers_host_is_the_policys() {
-    let read = |path: &str| -> Value {
-        let text = std::fs::read_to_string(render::root().join(path)).expect(path);
-        serde_norway::from_str(&text).expect("YAML")
-    };
-    let parts = read("k8s/istio/common/parts.yaml");
-    let shared = read("k8s/shared/pointsman.yaml");
-    let steps = shared["policy"]["classify"].as_sequence().expect("steps");
-    let hosts: Vec<&Value> = steps
-        .iter()
-        .filter_map(|s| s.get("llm"))
-        .map(|l| &l["host"])
-        .collect();
-    assert_eq!(hosts, [&parts["classifier_host"]]);
 }
 
 /// The pods that hold the keys are where SDS looks for them.

@@ -32,6 +32,15 @@ fn the_shared_document_is_envoys_configuration() {
     assert_eq!(shared["unavailable"], sink);
 }
 
+#[test]
+fn the_classifiers_host_is_the_policys() {
+    let shared = yaml("k8s/shared/pointsman.yaml");
+    let steps = shared["policy"]["classify"].as_sequence().expect("steps");
+    let mut hosts = steps.iter().filter_map(|step| step.get("llm")?.get("host"));
+    assert_eq!(hosts.next(), Some(&shared["classifier_host"]));
+    assert_eq!(hosts.next(), None);
+}
+
 /// But for what the meshes put in: the endpoints' name, the role's filter, the key's place.
 #[test]
 fn the_shared_clusters_are_envoys() {
