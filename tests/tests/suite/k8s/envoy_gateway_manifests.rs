@@ -94,8 +94,155 @@ fn what_is_not_copied_is_as_envoys() {
         *removed,
         routes["resources"][0]["response_headers_to_remove"]
     );
-    let classifier = kustomize::named(&manifests, "Backend", "classifier").expect("the backend");
-    let host = &classifier["spec"]["endpoints"][0]["fqdn"]["hostname"];
-    let policy = envoys("policy.yaml");
-    assert_eq!(*host, policy["classify"][1]["llm"]["host"]);
+}
+
+/// What was derived by hand has the numbers of the manifests.
+#[test]
+fn the_generated_configuration_is_that_of_the_manifests() {
+    let manifests = kustomize::build(&render::root().join("k8s/envoy-gateway")).expect("builds");
+    let served = envoy_gateway::served(&manifests).expect("served");
+    let spec = |kind: &str| {
+        let found = kustomize::named(&manifests, kind, "ai").expect(kind);
+        serde_json::to_value(&found["spec"]).expect("JSON")
+    };
+    let check = |of: &Value, generated: &Value, pairs: &[(&str, &str)]| {
+        for (ours, theirs) in pairs {
+            let (Some(wanted), Some(got)) = (of.pointer(ours), generated.pointer(theirs)) else {
+                panic!("{ours} or {theirs} is not there");
+            };
+            assert_eq!(plain(wanted), plain(got), "{ours}, {theirs}");
+        }
+    };
+    let manager = "/default_filter_chain/filters/0/typed_config";
+    let clients = spec("ClientTrafficPolicy");
+    let door = &served.listeners[0];
+    let chain = door.pointer(manager).expect("the connection manager");
+    let buffer = (
+        "/connection/bufferLimit",
+        "/per_connection_buffer_limit_bytes",
+    );
+    check(&clients, door, &[buffer]);
+    let early = "/early_header_mutation_extensions/0/typed_config/mutations";
+    let (stream, connection) = ("initialStreamWindowSize", "initialConnectionWindowSize");
+    check(
+        &clients,
+        chain,
+        &[
+            (
+                "/http2/maxConcurrentStreams",
+                "/http2_protocol_options/max_concurrent_streams",
+            ),
+            (
+                &format!("/http2/{stream}"),
+                "/http2_protocol_options/initial_stream_window_size",
+            ),
+            (
+                &format!("/http2/{connection}"),
+                "/http2_protocol_options/initial_connection_window_size",
+            ),
+            (
+                "/headers/earlyRequestHeaders/remove/0",
+                &format!("{early}/0/remove"),
+            ),
+            (
+                "/headers/earlyRequestHeaders/removeOnMatch/0/value",
+                &format!("{early}/1/remove_on_match/key_matcher/prefix"),
+            ),
+            (
+                "/headers/earlyRequestHeaders/removeOnMatch/1/value",
+                &format!("{early}/2/remove_on_match/key_matcher/prefix"),
+            ),
+            (
+                "/headers/earlyRequestHeaders/removeOnMatch/2/value",
+                &format!("{early}/3/remove_on_match/key_matcher/prefix"),
+            ),
+            (
+                "/timeout/http/requestHeadersReceivedTimeout",
+                "/request_headers_timeout",
+            ),
+            ("/timeout/http/requestReceivedTimeout", "/request_timeout"),
+            ("/timeout/http/streamIdleTimeout", "/stream_idle_timeout"),
+            (
+                "/timeout/http/idleTimeout",
+                "/common_http_protocol_options/idle_timeout",
+            ),
+        ],
+    );
+    let backends = spec("BackendTrafficPolicy");
+    let http =
+        "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let http2 = format!("{http}/auto_config/http2_protocol_options");
+    let (passive, breaker) = ("/healthCheck/passive", "/circuit_breakers/thresholds/0");
+    check(
+        &backends,
+        &served.clusters[0],
+        &[
+            buffer,
+            ("/timeout/tcp/connectTimeout", "/connect_timeout"),
+            (
+                "/timeout/http/connectionIdleTimeout",
+                &format!("{http}/common_http_protocol_options/idle_timeout"),
+            ),
+            (
+                &format!("/http2/{stream}"),
+                &format!("{http2}/initial_stream_window_size"),
+            ),
+            (
+                &format!("/http2/{connection}"),
+                &format!("{http2}/initial_connection_window_size"),
+            ),
+            (
+                "/http2/connectionKeepalive/interval",
+                &format!("{http2}/connection_keepalive/interval"),
+            ),
+            (
+                "/circuitBreaker/maxConnections",
+                &format!("{breaker}/max_connections"),
+            ),
+            (
+                "/circuitBreaker/maxPendingRequests",
+                &format!("{breaker}/max_pending_requests"),
+            ),
+            (
+                "/circuitBreaker/maxParallelRequests",
+                &format!("{breaker}/max_requests"),
+            ),
+            (
+                "/circuitBreaker/maxParallelRetries",
+                &format!("{breaker}/max_retries"),
+            ),
+            (
+                &format!("{passive}/splitExternalLocalOriginErrors"),
+                "/outlier_detection/split_external_local_origin_errors",
+            ),
+            (
+                &format!("{passive}/consecutiveLocalOriginFailures"),
+                "/outlier_detection/consecutive_local_origin_failure",
+            ),
+            (
+                &format!("{passive}/consecutive5XxErrors"),
+                "/outlier_detection/consecutive_5xx",
+            ),
+            (
+                &format!("{passive}/interval"),
+                "/outlier_detection/interval",
+            ),
+            (
+                &format!("{passive}/baseEjectionTime"),
+                "/outlier_detection/base_ejection_time",
+            ),
+            (
+                &format!("{passive}/maxEjectionPercent"),
+                "/outlier_detection/max_ejection_percent",
+            ),
+        ],
+    );
+}
+
+/// `8Mi` is a number of bytes.
+fn plain(value: &Value) -> Value {
+    let mebibytes = value
+        .as_str()
+        .and_then(|text| text.strip_suffix("Mi")?.parse::<u64>().ok());
+    mebibytes.map_or_else(|| value.clone(), |mebibytes| (mebibytes << 20).into())
 }
