@@ -88,10 +88,11 @@ test: check build $(VENV)/.installed $(ENVOY_READY) $(VENV)/registry/.installed 
 	@echo '== unit tests, then real Envoys and real HTTP providers, $(SCENES) scenes at once'
 	@$(if $(CONFIG),cargo run --quiet --package pointsman-tests --bin config -- $(CONFIG) $(ENVOY_CONFIG))
 	@cargo test --quiet --workspace $(if $(OLD_ENVOY)$(CONFIG),--test suite) -- --test-threads=$(SCENES) $(if $(OLD_ENVOY)$(CONFIG),$(MAIN_CASES))
-	@# With the tests it was built: `make k8s-check` alone would compile its dependencies anew, with fewer features.
+	@# With the tests they were built: `make k8s-check` or `make image` alone would compile their dependencies anew, with fewer features.
 	@$(if $(OLD_ENVOY)$(CONFIG),,echo '== Kubernetes manifests'; $(TARGET_DIR)/debug/k8s-check)
+	@$(if $(OLD_ENVOY)$(CONFIG),,echo '== the OCI image'; $(TARGET_DIR)/debug/image --wasm $(FILTER) --output $(TARGET_DIR)/image)
 	@echo
-	@echo 'All passed: formatting, lints (native and Wasm), unit tests, $(if $(OLD_ENVOY),,Kubernetes manifests, )real-Envoy suite. Next: make run, make bench'
+	@echo 'All passed: formatting, lints (native and Wasm), unit tests, $(if $(OLD_ENVOY)$(CONFIG),,Kubernetes manifests and image, )real-Envoy suite. Next: make run, make bench'
 
 check: toolchain ## Formatting and lints, native and Wasm
 	@echo '== formatting'
