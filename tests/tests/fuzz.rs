@@ -50,7 +50,7 @@ macro_rules! targets {
 }
 
 targets! {
-    adapt anthropic_answer anthropic_request anthropic_stream chat_request errors gemini_answer gemini_request gemini_stream
+    adapt anthropic_answer anthropic_request anthropic_stream chat_request classifier_reply errors gemini_answer gemini_request gemini_stream
     handover health local_model local_text messages_answer messages_request messages_stream messages_view openai_request
     openai_stream policy sse
 }

@@ -65,6 +65,7 @@ pub fn seeds(root: &Path) -> Result<Vec<Seed>, Box<dyn Error>> {
         }
     }
     seeds.policy();
+    seeds.classifier();
     seeds.handovers();
     seeds.health();
     seeds.local(&root.join("filter/model/test"))?;
@@ -238,6 +239,20 @@ impl Seeds {
     fn policy(&mut self) {
         let policy = br#"{"version":1,"default_tier":"fast","tiers":{"fast":{"description":"short tasks","targets":[{"provider":"p","model":"m","weight":9},{"provider":"q","model":"n"}],"order":"weighted","sticky":"conversation","degrade":{"tier":"slow"},"timeouts":{"first_token":"5s"}},"slow":{"description":"long ones","targets":[{"provider":"q","model":"n"}],"degrade":{"answer":"later"}}},"providers":{"p":{"cluster":"p","api":"openai","host":"p.example","region":"eu"},"q":{"cluster":"q","api":"anthropic","headers":{"x-a":"1"}}},"models":{"m":{"context":400000,"input":["text","image"],"tools":true,"json_schema":true,"price":{"input":0.05,"output":0.4}},"n":{"max_tokens":4096}},"aliases":{"gpt":"m"},"caller":{"header":"x-who"},"callers":{"a":{"tiers":["fast"],"regions":["eu"],"order_providers":true}},"cooldown":{"base":"5s","max":"5m"},"retry_budget":{"ratio":0.2,"min_per_second":2},"cache":{"entries":9},"classify":[{"rules":[{"when":{"words":["prove"]},"tier":"slow"}]},{"local":{"min_confidence":0.7}},{"llm":{"cluster":"c","model":"k","timeout":"800ms"}}]}"#;
         self.add("policy", "all", &[policy]);
+    }
+
+    /// No fixture: a whole reply, and contents of one.
+    fn classifier(&mut self) {
+        let body = br#"{"choices":[{"message":{"content":"fast"}}]}"#;
+        self.add("classifier_reply", "body", &[&[0], body]);
+        let json = br#"{"tier":"fast","reason":"it is short","estimated_complexity":"low"}"#;
+        self.add("classifier_reply", "json", &[&[1], json]);
+        self.add(
+            "classifier_reply",
+            "fenced",
+            &[&[1], b"```json\n", json, b"\n```"],
+        );
+        self.add("classifier_reply", "word", &[&[1], b"**Quality**."]);
     }
 
     /// No fixture: plans of no target, and of two.
