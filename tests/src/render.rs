@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_norway::{Mapping, Value};
 use url::{Host, Url};
 
@@ -445,13 +446,9 @@ pub fn write_policy(settings: &Settings, json: &str) -> Result<(), String> {
 
 /// The policy in the run's folder; `None` if it is not text but a `Struct`.
 pub fn written_policy(settings: &Settings) -> Result<Option<String>, String> {
-    let path = settings.out_dir.join("ecds/router.yaml");
-    let fail = |e: String| format!("{}: {e}", path.display());
-    let text = fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
-    let value = serde_norway::from_str(&text).map_err(|e| fail(e.to_string()))?;
     let mut doc = Doc {
         file: "ecds/router.yaml".into(),
-        value,
+        value: read(&settings.out_dir.join("ecds/router.yaml"))?,
     };
     Ok(doc.at(POLICY_AT)?.as_str().map(str::to_owned))
 }
@@ -747,6 +744,13 @@ fn remove_everywhere(value: &mut Value, key: &str) {
 
 // === documents and files
 
+/// What a YAML file holds.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let fail = |e: String| format!("{}: {e}", path.display());
+    let text = fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    serde_norway::from_str(&text).map_err(|e| fail(e.to_string()))
+}
+
 /// A YAML file of `envoy/`.
 #[derive(Debug)]
 struct Doc {
@@ -756,13 +760,9 @@ struct Doc {
 
 impl Doc {
     fn load(settings: &Settings, file: &str) -> Result<Self, String> {
-        let path = settings.source.join(file);
-        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let value =
-            serde_norway::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Doc {
             file: file.into(),
-            value,
+            value: read(&settings.source.join(file))?,
         })
     }
 

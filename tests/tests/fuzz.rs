@@ -124,7 +124,7 @@ fn mutate(seeds: &[&[u8]], random: &mut fastrand::Rng) -> Vec<u8> {
             }
             _ => bytes.truncate(at),
         }
-        bytes.truncate(MAX_LENGTH.min(MAX));
+        bytes.truncate(MAX_LENGTH);
     }
     bytes
 }

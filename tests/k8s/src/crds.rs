@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pointsman_tests::k8s::kustomize::documents;
 use pointsman_tests::render::root;
 use serde_json::Value;
 
-use crate::kustomize::documents;
 use crate::resource::Gvk;
 
 /// Beside the checkout, where `CRDS` names no other folder.

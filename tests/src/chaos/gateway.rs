@@ -199,10 +199,7 @@ pub fn named<'a>(document: &'a mut Value, name: &str) -> Option<&'a mut Value> {
 
 /// As an entry of a cluster's filters.
 fn provider_role(dir: &Path) -> Result<Value, String> {
-    let path = dir.join("ecds/provider.yaml");
-    let fail = |e: String| format!("{}: {e}", path.display());
-    let text = std::fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
-    let document: Value = serde_norway::from_str(&text).map_err(|e| fail(e.to_string()))?;
+    let document: Value = render::read(&dir.join("ecds/provider.yaml"))?;
     let mut filter = document["resources"][0].clone();
     if let Some(filter) = filter.as_mapping_mut() {
         filter.remove("@type");

@@ -72,11 +72,8 @@ fn generated(manifests: &[Yaml]) -> Result<Served, String> {
     let copied = copied(manifests)?;
     let read = |file: &str| -> Result<Value, String> {
         let path = dir.join(file);
-        let fail = |e: String| format!("{}: {e}", path.display());
-        let text = fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
-        let yaml: Yaml = serde_norway::from_str(&text).map_err(|e| fail(e.to_string()))?;
-        let mut value = to_json(&yaml)?;
-        fill(&mut value, &copied).map_err(fail)?;
+        let mut value = render::read(&path)?;
+        fill(&mut value, &copied).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(value)
     };
     Ok(Served {
@@ -382,25 +379,17 @@ pub fn write_layout(manifests: &[Yaml], dir: &Path) -> Result<(), String> {
                         "path_config_source": {"path": path, "watched_directory": {"path": "sds"}},
                     },
                 });
-                let path = render::root().join("envoy").join(path);
-                let text =
-                    fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-                let secret = serde_norway::from_str(&text).map_err(|e| e.to_string())?;
+                let secret = render::read(&render::root().join("envoy").join(path))?;
                 resources.secrets.insert(name.clone(), secret);
             }
         }
     }
     let fixed = &served.bootstrap["static_resources"];
-    let sink = |kind: &str| {
-        list(&fixed[kind])?
-            .iter()
-            .filter(|r| r["name"] == "unavailable")
-            .cloned()
-            .map(Ok)
-            .collect::<Result<Vec<_>, String>>()
-    };
-    served.listeners.extend(sink("listeners")?);
-    served.clusters.extend(sink("clusters")?);
+    let is_sink = |resource: &&Value| resource["name"] == "unavailable";
+    let sinks = list(&fixed["listeners"])?.iter().filter(is_sink);
+    served.listeners.extend(sinks.cloned());
+    let sinks = list(&fixed["clusters"])?.iter().filter(is_sink);
+    served.clusters.extend(sinks.cloned());
     resources.listeners = to_yaml(&served.listeners)?;
     resources.routes = to_yaml(&served.routes)?;
     resources.clusters = to_yaml(&served.clusters)?;

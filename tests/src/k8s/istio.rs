@@ -100,15 +100,7 @@ pub fn write(variant: &Variant, dir: &Path) -> Result<(), String> {
 /// What istiod generates, before any patch: one document a resource.
 pub fn generated(fixtures: &str) -> Result<Resources, String> {
     let dir = render::root().join("tests/fixtures/k8s").join(fixtures);
-    let read = |file: &str| -> Result<Vec<Value>, String> {
-        let path = dir.join(file);
-        let fail = |e: String| format!("{}: {e}", path.display());
-        let text = std::fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
-        let list: Value = serde_norway::from_str(&text).map_err(|e| fail(e.to_string()))?;
-        list.as_sequence()
-            .cloned()
-            .ok_or_else(|| fail("not a list".into()))
-    };
+    let read = |file: &str| render::read(&dir.join(file));
     Ok(Resources {
         listeners: read("listeners.yaml")?,
         routes: read("routes.yaml")?,

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_norway::Value;
 
 use crate::render;
 
-/// The resources that a folder builds to, in kustomize's order. None is no error: a folder may hold what others build from.
-pub fn build(folder: &Path) -> Result<Vec<Value>, String> {
+/// The resources that a folder builds to, in kustomize's order, as the YAML or JSON that `T` says. None is no error: a folder may hold
+/// what others build from.
+pub fn build<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>, String> {
     documents(&text(folder)?).map_err(|e| format!("kubectl wrote what is no YAML: {e}"))
 }
 
 /// The same as YAML. No cluster is asked for anything.
-pub fn text(folder: &Path) -> Result<String, String> {
+fn text(folder: &Path) -> Result<String, String> {
     let kubectl = kubectl()?.ok_or(
         "kubectl is missing: `make k8s-check` installs one on linux x86-64; elsewhere https://kubernetes.io/docs/tasks/tools, \
          or name one: KUBECTL=/path/to/kubectl",
@@ -31,7 +33,7 @@ pub fn text(folder: &Path) -> Result<String, String> {
 }
 
 /// `KUBECTL`, or the one that make installed, or the one of the `PATH`.
-pub fn kubectl() -> Result<Option<PathBuf>, String> {
+fn kubectl() -> Result<Option<PathBuf>, String> {
     if let Some(named) = render::var("KUBECTL")? {
         return Ok(Some(named.into()));
     }
@@ -47,12 +49,11 @@ pub fn executable(installed: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// Every document of a YAML stream that is not empty.
-pub fn documents(yaml: &str) -> Result<Vec<Value>, String> {
-    let documents = serde_norway::Deserializer::from_str(yaml).map(Value::deserialize);
-    let read: Result<Vec<Value>, _> = documents.collect();
-    let mut read = read.map_err(|e| e.to_string())?;
-    read.retain(|document| !document.is_null());
-    Ok(read)
+pub fn documents<T: DeserializeOwned>(yaml: &str) -> Result<Vec<T>, serde_norway::Error> {
+    let documents = serde_norway::Deserializer::from_str(yaml);
+    documents
+        .filter_map(|document| Option::deserialize(document).transpose())
+        .collect()
 }
 
 /// Those of one kind.

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use pointsman_k8s::builtin;
 use pointsman_k8s::check::Checker;
 use pointsman_k8s::crds::{self, Crds};
-use pointsman_k8s::kustomize::{build, folders, shown};
+use pointsman_k8s::kustomize::{folders, shown};
 use pointsman_k8s::report::Total;
+use pointsman_tests::k8s::kustomize::build;
 use pointsman_tests::render::root;
 
 const USAGE: &str = "\

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 
 use pointsman_tests::client::{Conn, Reply, request};
-use pointsman_tests::render::root;
+use pointsman_tests::k8s::kustomize::executable;
 use tempfile::TempDir;
 
 /// Debian's `docker-registry` with its storage in a folder of its own; both are gone when dropped.
@@ -25,14 +25,9 @@ impl Drop for Registry {
     }
 }
 
-/// On `PATH`, or where `make test` unpacks it.
+/// Where `make test` unpacks it, or on the `PATH`.
 fn find(tool: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let unpacked = root().join(".venv/registry/bin");
-    std::env::split_paths(&path)
-        .chain([unpacked])
-        .map(|dir| dir.join(tool))
-        .find(|file| file.is_file())
+    executable(".venv/registry/bin", tool)
 }
 
 impl Registry {

@@ -57,8 +57,16 @@ fn objects(at: &str, value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// Envoy's and the filter's own configuration, at these places, is free; everything else is closed.
+pub fn is_closed_but_for(checker: &mut Checker, all: &[Value], places: [&str; 2]) {
+    let free = free(checker, all);
+    let is_one = |at: &String| places.iter().any(|place| at.starts_with(place));
+    assert!(free.iter().all(is_one), "{free:#?}");
+    assert!(free.len() > 2, "{free:#?}");
+}
+
 /// The objects that take a field that nobody knows.
-pub fn free(checker: &mut Checker, all: &[Value]) -> Vec<String> {
+fn free(checker: &mut Checker, all: &[Value]) -> Vec<String> {
     let mut free = Vec::new();
     for resource in all {
         let name = resource::name(resource);

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pointsman_k8s::kustomize::{build, folders};
+use pointsman_k8s::kustomize::folders;
+use pointsman_tests::k8s::kustomize::build;
 use tempfile::TempDir;
 
 const SIGNAL: &str =
@@ -55,7 +56,7 @@ fn kustomize_builds_what_is_no_local_config() {
 #[test]
 fn what_kustomize_refuses_is_said() {
     let folder = tree(&[("kustomization.yaml", "resources: [nowhere.yaml]")]);
-    let error = build(folder.path()).expect_err("it does not build");
+    let error = build::<serde_json::Value>(folder.path()).expect_err("it does not build");
     assert!(error.to_string().contains("nowhere.yaml"), "{error}");
 }
 

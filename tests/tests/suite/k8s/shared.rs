@@ -2,12 +2,7 @@
 
 use serde_norway::Value;
 
-use pointsman_tests::render;
-
-fn yaml(path: &str) -> Value {
-    let text = std::fs::read_to_string(render::root().join(path));
-    serde_norway::from_str(&text.expect(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
+use crate::repo::yaml;
 
 fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
     let mut list = list.as_sequence().into_iter().flatten();
